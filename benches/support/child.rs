@@ -1,0 +1,55 @@
+//! Runs this program again, as a child process that measures one thing.
+
+use std::env;
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Far above the second or less that a measurement takes: only a hang gets here.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs the current program with `args` and returns what it printed.
+///
+/// # Errors
+/// If the child cannot be started, fails, or runs into the time limit, in which case it is killed.
+pub fn run(args: &[String], workers: usize) -> Result<String, String> {
+    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut child = Command::new(program)
+        .args(args)
+        .env("SMOL_THREADS", workers.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start a child process: {error}"))?;
+    let printed = output_within_limit(&mut child)?;
+    let status = child.wait().map_err(|error| format!("cannot wait for the child: {error}"))?;
+    check(status)?;
+    Ok(printed)
+}
+
+/// Reads to the end of the child's output. The end comes when the child exits; a thread does the reading
+/// because a pipe cannot be read with a time limit.
+fn output_within_limit(child: &mut Child) -> Result<String, String> {
+    let mut stdout = child.stdout.take().expect("stdout is piped");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut printed = String::new();
+        let read: io::Result<String> = stdout.read_to_string(&mut printed).map(|_| printed);
+        // The receiver is gone if the limit has passed.
+        let _ = sender.send(read);
+    });
+    match receiver.recv_timeout(TIME_LIMIT) {
+        Ok(read) => read.map_err(|error| format!("cannot read the child's output: {error}")),
+        Err(_) => {
+            // A child that has just exited cannot be killed, which is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(format!("no result within {TIME_LIMIT:?}"))
+        }
+    }
+}
+
+fn check(status: ExitStatus) -> Result<(), String> {
+    if status.success() { Ok(()) } else { Err(format!("the child failed: {status}")) }
+}

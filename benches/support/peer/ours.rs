@@ -1,0 +1,39 @@
+//! The runtime of this repository, multi-threaded, with its defaults.
+
+use runtime::{Runtime, Task};
+
+use super::unwrapped::Unwrapped;
+use super::{Peer, PeerName};
+
+/// See the module.
+pub struct Ours(Runtime);
+
+impl Peer for Ours {
+    const NAME: PeerName = PeerName::Ours;
+
+    type Handle<T: Send + 'static> = Unwrapped<Task<T>>;
+
+    fn start(workers: usize) -> Self {
+        Ours(Runtime::builder().worker_threads(workers).build().expect("the runtime starts"))
+    }
+
+    fn block_on<F: Future>(&self, root: F) -> F::Output {
+        self.0.block_on(root)
+    }
+
+    fn spawn<F>(future: F) -> Self::Handle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Unwrapped(runtime::spawn(future))
+    }
+
+    fn detach<T: Send + 'static>(handle: Self::Handle<T>) {
+        drop(handle);
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        runtime::task::yield_now()
+    }
+}

@@ -1,0 +1,603 @@
+//! The cell itself: allocation, layout, poll, completion, and the table of functions behind the type-erased pointer.
+//!
+//! # Access
+//! | part | who may touch it |
+//! |---|---|
+//! | `stage` as future | whoever holds the runnable (RUNNING) |
+//! | `stage` as output | the completing thread until COMPLETE, then the handle; without a handle, the completing thread |
+//! | `waiter` | the handle while WAITER is clear; while it is set both may read, and the completing thread owns the waker |
+//! | `slot` | whoever holds the runnable |
+//! | the rest | anybody, it does not change |
+#![expect(unsafe_code, reason = "a type-erased, counted, self-scheduling allocation")]
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::ptr::{NonNull, addr_of_mut};
+use std::task::{Context, Poll, Waker};
+
+use super::callbacks::{self, TaskOutcome};
+use super::owned::Slot;
+use super::state::{Cancel, Complete, Start, State, Suspend, Wake};
+use super::{Meta, Schedule, current, waker};
+use crate::context::Unobserved;
+use crate::error::{Error, drop_quietly};
+use crate::id::TaskId;
+use crate::loom::UnsafeCell;
+use crate::loom::lock::assert_none_held;
+
+/// What every task begins with, whatever its types. 56 bytes; with a scheduler of one pointer the future begins at 64.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(super) state: State,
+    vtable: &'static VTable,
+    /// Holds a waker while WAITER is set, and only then.
+    pub(super) waiter: UnsafeCell<MaybeUninit<Waker>>,
+    slot: UnsafeCell<Option<SlotRef>>,
+    pub(super) id: TaskId,
+    pub(super) location: &'static Location<'static>,
+}
+
+/// Where a bound task is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotRef(pub(super) NonNull<Slot>);
+
+struct VTable {
+    run: unsafe fn(NonNull<Header>) -> bool,
+    fail: unsafe fn(NonNull<Header>, Error),
+    schedule: unsafe fn(NonNull<Header>),
+    take_output: unsafe fn(NonNull<Header>, *mut ()),
+    peek_error: unsafe fn(NonNull<Header>) -> Option<Error>,
+    drop_output: unsafe fn(NonNull<Header>),
+    name: unsafe fn(NonNull<Header>) -> Option<NonNull<str>>,
+    dealloc: unsafe fn(NonNull<Header>),
+}
+
+#[repr(C)]
+struct TaskCell<F: Future, S, M> {
+    header: Header,
+    scheduler: S,
+    meta: M,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+/// First the future, then the output; the state word knows which.
+union Stage<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<Result<F::Output, Error>>,
+}
+
+/// The right to poll a task once.
+///
+/// Dropped without being run, it completes the task with [`is_shutdown`](Error::is_shutdown): a task can be late but
+/// not lost.
+#[derive(Debug)]
+pub(crate) struct Runnable(NonNull<Header>);
+
+// SAFETY: a runnable may change threads if its future may, which `spawn` requires of the futures whose runnables leave
+// their thread; a scheduler that takes others (`LocalSet`) keeps them at home.
+#[expect(clippy::non_send_fields_in_send_ty, reason = "see above")]
+unsafe impl Send for Runnable {}
+
+impl Runnable {
+    /// Polls the task once and sends it where it belongs next; true if that completed it. Catches whatever panics.
+    #[inline]
+    pub(crate) fn run(self) -> bool {
+        assert_none_held();
+        let header = ManuallyDrop::new(self).0;
+        // SAFETY: the runnable was the right to poll, and its runtime reference keeps the header alive.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: as above; the table belongs to the types of this cell.
+        unsafe { (vtable.run)(header) }
+    }
+
+    /// Drops the future and completes the task with `error`. Catches whatever panics.
+    pub(crate) fn fail(self, error: Error) {
+        assert_none_held();
+        let header = ManuallyDrop::new(self).0;
+        // SAFETY: as in `run`.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: as in `run`.
+        unsafe { (vtable.fail)(header, error) }
+    }
+
+    pub(super) fn header(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> TaskId {
+        // SAFETY: the runnable's runtime reference keeps the header alive.
+        unsafe { self.0.as_ref() }.id
+    }
+
+    /// Takes the runnable apart, for a queue of pointers.
+    pub(crate) fn into_raw(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    /// `header` came from [`into_raw`](Self::into_raw) and is put together again only once.
+    pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        Runnable(header)
+    }
+}
+
+impl Drop for Runnable {
+    fn drop(&mut self) {
+        Runnable(self.0).fail(Error::shutdown());
+    }
+}
+
+impl Header {
+    pub(super) fn retain(&self) {
+        self.state.retain();
+    }
+
+    /// # Safety
+    /// The caller has a reference and gives it away.
+    pub(super) unsafe fn release(header: NonNull<Header>) {
+        // SAFETY: the caller's reference.
+        if unsafe { header.as_ref() }.state.release() {
+            // SAFETY: it was the last one.
+            unsafe { Header::dealloc(header) };
+        }
+    }
+
+    /// # Safety
+    /// The caller had the last reference.
+    #[inline]
+    unsafe fn dealloc(header: NonNull<Header>) {
+        // SAFETY: the last reference keeps the header alive until the call below.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: nobody else can reach the cell.
+        unsafe { (vtable.dealloc)(header) };
+    }
+
+    /// # Safety
+    /// The caller has the right to enqueue.
+    #[inline]
+    unsafe fn schedule(header: NonNull<Header>) {
+        // SAFETY: a task that is not complete is kept alive by the runtime's reference.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: the caller's right becomes the runnable.
+        unsafe { (vtable.schedule)(header) };
+    }
+
+    /// # Safety
+    /// The caller has a reference.
+    pub(super) unsafe fn wake_by_ref(header: NonNull<Header>) {
+        // SAFETY: the caller's reference.
+        if unsafe { header.as_ref() }.state.wake_by_ref() {
+            // SAFETY: the transition gave the right to enqueue.
+            unsafe { Header::schedule(header) };
+        }
+    }
+
+    /// # Safety
+    /// The caller has a reference and gives it away.
+    pub(super) unsafe fn wake_by_value(header: NonNull<Header>) {
+        // SAFETY: the caller's reference.
+        match unsafe { header.as_ref() }.state.wake_by_value() {
+            Wake::Nothing => {}
+            // SAFETY: the transition gave the right to enqueue.
+            Wake::Enqueue => unsafe { Header::schedule(header) },
+            // SAFETY: it was the last reference.
+            Wake::Dealloc => unsafe { Header::dealloc(header) },
+        }
+    }
+
+    /// Asks the task to stop; false if it had finished.
+    ///
+    /// # Safety
+    /// The caller has a reference, or otherwise knows that the task is not complete.
+    pub(super) unsafe fn cancel(header: NonNull<Header>) -> bool {
+        // SAFETY: the caller's reference.
+        match unsafe { header.as_ref() }.state.cancel() {
+            Cancel::Finished => return false,
+            Cancel::Asked => {}
+            // SAFETY: the transition gave the right to enqueue.
+            Cancel::Enqueue => unsafe { Header::schedule(header) },
+        }
+        true
+    }
+
+    /// As [`cancel`](Self::cancel), but the right to enqueue goes to the caller.
+    ///
+    /// # Safety
+    /// As for [`cancel`](Self::cancel).
+    pub(super) unsafe fn cancel_quietly(header: NonNull<Header>) -> Option<Runnable> {
+        // SAFETY: the caller's reference.
+        match unsafe { header.as_ref() }.state.cancel() {
+            Cancel::Enqueue => Some(Runnable(header)),
+            Cancel::Asked | Cancel::Finished => None,
+        }
+    }
+
+    /// Moves the output to `*out`, which holds a `Result<T, Error>`.
+    ///
+    /// # Safety
+    /// The caller is the handle, saw COMPLETE, calls this once, and `out` points to room for the task's output.
+    #[inline]
+    pub(super) unsafe fn take_output(header: NonNull<Header>, out: *mut ()) {
+        // SAFETY: the handle's reference.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: passed on to the caller.
+        unsafe { (vtable.take_output)(header, out) };
+    }
+
+    /// # Safety
+    /// The caller is the handle, saw COMPLETE, and has not taken the output.
+    pub(super) unsafe fn peek_error(header: NonNull<Header>) -> Option<Error> {
+        // SAFETY: the handle's reference.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: passed on to the caller.
+        unsafe { (vtable.peek_error)(header) }
+    }
+
+    /// # Safety
+    /// The caller is the handle, saw COMPLETE, and has not taken the output.
+    pub(super) unsafe fn drop_output(header: NonNull<Header>) {
+        // SAFETY: the handle's reference.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: passed on to the caller.
+        unsafe { (vtable.drop_output)(header) };
+    }
+
+    /// # Safety
+    /// The caller has a reference and lets the name live no longer than that.
+    pub(super) unsafe fn name<'a>(header: NonNull<Header>) -> Option<&'a str> {
+        // SAFETY: the caller's reference.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: as above.
+        let name = unsafe { (vtable.name)(header) }?;
+        // SAFETY: the name lives in the cell and does not change.
+        Some(unsafe { name.as_ref() })
+    }
+}
+
+/// Allocates the cell and moves the future straight into it.
+#[inline]
+pub(super) fn allocate<F, S, M>(
+    future: F,
+    scheduler: S,
+    meta: M,
+    id: TaskId,
+    location: &'static Location<'static>,
+) -> Runnable
+where
+    F: Future + 'static,
+    S: Schedule,
+    M: Meta,
+{
+    let mut memory: Box<MaybeUninit<TaskCell<F, S, M>>> = Box::new_uninit();
+    let cell = memory.as_mut_ptr();
+    let header = Header {
+        state: State::new(),
+        vtable: const { &TaskCell::<F, S, M>::VTABLE },
+        waiter: UnsafeCell::new(MaybeUninit::uninit()),
+        slot: UnsafeCell::new(None),
+        id,
+        location,
+    };
+    // SAFETY: `cell` is the box's memory, each field in it is written once, and none is read before.
+    unsafe { addr_of_mut!((*cell).header).write(header) };
+    // SAFETY: as above.
+    unsafe { addr_of_mut!((*cell).scheduler).write(scheduler) };
+    // SAFETY: as above.
+    unsafe { addr_of_mut!((*cell).meta).write(meta) };
+    let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
+    // SAFETY: as above.
+    unsafe { addr_of_mut!((*cell).stage).write(stage) };
+    // SAFETY: a box's pointer is not null, and the header is the first field of a repr(C) cell.
+    Runnable(unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Header>()) })
+}
+
+impl<F, S, M> TaskCell<F, S, M>
+where
+    F: Future + 'static,
+    S: Schedule,
+    M: Meta,
+{
+    const VTABLE: VTable = VTable {
+        run: Self::run,
+        fail: Self::fail,
+        schedule: Self::schedule,
+        take_output: Self::take_output,
+        peek_error: Self::peek_error,
+        drop_output: Self::drop_output,
+        name: Self::name,
+        dealloc: Self::dealloc,
+    };
+
+    /// # Safety
+    /// `header` belongs to a live cell of these types, and the reference does not outlive the caller's right to it.
+    #[inline(always)]
+    unsafe fn of<'a>(header: NonNull<Header>) -> &'a Self {
+        // SAFETY: the caller's contract; all that changes in the cell is atomic or in an UnsafeCell.
+        unsafe { header.cast::<Self>().as_ref() }
+    }
+
+    unsafe fn schedule(header: NonNull<Header>) {
+        // SAFETY: the caller has the right to enqueue, so the task is not complete and its cell is alive.
+        let scheduler = unsafe { Self::of(header) }.scheduler.clone();
+        // From here on the runnable may run, finish and free the cell on another thread: only the clone is ours.
+        scheduler.schedule(Runnable(header));
+    }
+
+    unsafe fn run(header: NonNull<Header>) -> bool {
+        // SAFETY: the caller holds the runnable.
+        match unsafe { Self::of(header) }.header.state.start() {
+            // SAFETY: the runnable is spent here.
+            Start::Poll => unsafe { Self::poll(header) },
+            Start::Cancel => {
+                // SAFETY: as above.
+                unsafe { Self::stop(header, Error::cancelled()) };
+                true
+            }
+        }
+    }
+
+    unsafe fn fail(header: NonNull<Header>, error: Error) {
+        // The transition makes later wakes see a task that is owned, as they would during a poll.
+        // SAFETY: the caller holds the runnable.
+        let _ = unsafe { Self::of(header) }.header.state.start();
+        // SAFETY: the runnable is spent here.
+        unsafe { Self::stop(header, error) };
+    }
+
+    // What follows passes the pointer along instead of `&self`: the cell may be freed, here or by another thread,
+    // before the function returns, and a reference among the arguments must be good until then.
+
+    /// Polls once; true if that completed the task.
+    ///
+    /// # Safety
+    /// The caller holds RUNNING and gives it away.
+    #[inline]
+    unsafe fn poll(header: NonNull<Header>) -> bool {
+        // SAFETY: RUNNING and the runtime's reference keep the cell alive.
+        let cell = unsafe { Self::of(header) };
+        let outer = current::enter(header.as_ptr(), cell.header.id);
+        let waker = waker::borrowed(header);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            cell.stage.with_mut(|stage| {
+                // SAFETY: RUNNING is ours, so the stage holds the future and nobody else touches it.
+                let future = unsafe { &mut (*stage).future };
+                // SAFETY: the future stays in its cell until it is dropped there.
+                let future = unsafe { Pin::new_unchecked(&mut **future) };
+                future.poll(&mut Context::from_waker(&waker))
+            })
+        }));
+        let woke_itself = current::leave(&outer);
+        let output = match polled {
+            // SAFETY: RUNNING goes with the call.
+            Ok(Poll::Pending) => return unsafe { Self::suspend(header, woke_itself) },
+            Ok(Poll::Ready(value)) => match cell.drop_future() {
+                Ok(()) => Ok(value),
+                Err(panic) => {
+                    drop_quietly(value);
+                    Err(panic)
+                }
+            },
+            Err(payload) => {
+                let _ = cell.drop_future();
+                Err(Error::panicked(payload))
+            }
+        };
+        // SAFETY: RUNNING goes with the call, and the future is gone.
+        unsafe { Self::complete(header, output) };
+        true
+    }
+
+    /// True if the task turned out to be cancelled and is complete.
+    ///
+    /// # Safety
+    /// The caller holds RUNNING and gives it away.
+    #[inline]
+    unsafe fn suspend(header: NonNull<Header>, woke_itself: bool) -> bool {
+        // SAFETY: RUNNING keeps the cell alive until one of the transitions gives it away.
+        let cell = unsafe { Self::of(header) };
+        let next = if woke_itself {
+            cell.header.state.suspend_awake()
+        } else {
+            cell.bind(header);
+            cell.header.state.suspend()
+        };
+        match next {
+            Suspend::Idle => false,
+            Suspend::Requeue => {
+                cell.scheduler.clone().yielded(Runnable(header));
+                false
+            }
+            Suspend::Cancel => {
+                // SAFETY: RUNNING is still ours and goes with the call.
+                unsafe { Self::stop(header, Error::cancelled()) };
+                true
+            }
+        }
+    }
+
+    /// Makes the task findable before it waits for the first time.
+    #[inline]
+    fn bind(&self, header: NonNull<Header>) {
+        self.header.slot.with_mut(|slot| {
+            // SAFETY: RUNNING is ours, and with it the slot field.
+            let slot = unsafe { &mut *slot };
+            if slot.is_none() {
+                *slot = self.scheduler.bind(&ManuallyDrop::new(Runnable(header)));
+            }
+        });
+    }
+
+    /// Drops the future; the error is the panic of its destructor.
+    fn drop_future(&self) -> Result<(), Error> {
+        catch_unwind(AssertUnwindSafe(|| {
+            self.stage.with_mut(|stage| {
+                // SAFETY: RUNNING is ours and the stage holds the future, which nobody touches after this.
+                let future = unsafe { &mut (*stage).future };
+                // SAFETY: as above, dropped once.
+                unsafe { ManuallyDrop::drop(future) };
+            });
+        }))
+        .map_err(Error::panicked)
+    }
+
+    /// Ends a task without a value.
+    ///
+    /// # Safety
+    /// The caller holds RUNNING and gives it away.
+    #[cold]
+    unsafe fn stop(header: NonNull<Header>, error: Error) {
+        // SAFETY: RUNNING keeps the cell alive.
+        let error = unsafe { Self::of(header) }.drop_future().err().unwrap_or(error);
+        // SAFETY: RUNNING goes with the call, and the future is gone.
+        unsafe { Self::complete(header, Err(error)) };
+    }
+
+    /// Publishes the output.
+    ///
+    /// # Safety
+    /// The caller holds RUNNING and gives it away, and has dropped the future.
+    #[inline]
+    unsafe fn complete(header: NonNull<Header>, output: Result<F::Output, Error>) {
+        // SAFETY: RUNNING keeps the cell alive until `State::complete`.
+        let cell = unsafe { Self::of(header) };
+        // SAFETY: RUNNING is ours, and with it the slot field.
+        let slot = cell.header.slot.with_mut(|slot| unsafe { &mut *slot }.take());
+        if let Some(slot) = slot {
+            cell.scheduler.unbind(slot);
+        }
+        let error = output.as_ref().err().cloned();
+        let id = cell.header.id;
+        cell.stage.with_mut(|stage| {
+            let output = Stage { output: ManuallyDrop::new(output) };
+            // SAFETY: the future is gone and the stage is still ours; a write drops nothing.
+            unsafe { stage.write(output) };
+        });
+        let callbacks = match cell.header.state.complete() {
+            Complete::Done { callbacks } => callbacks,
+            Complete::Wake { callbacks } => {
+                // SAFETY: RUNNING is still ours and goes with the call.
+                unsafe { Self::wake_waiter(header) };
+                callbacks
+            }
+            // SAFETY: RUNNING is still ours and goes with the call.
+            Complete::Detached => unsafe { Self::complete_detached(header, error.clone()) },
+        };
+        if callbacks {
+            callbacks::run(TaskOutcome::new(id, error));
+        }
+    }
+
+    /// Wakes whoever awaits the handle, after the last access to the cell.
+    ///
+    /// # Safety
+    /// The caller got `Complete::Wake`.
+    unsafe fn wake_waiter(header: NonNull<Header>) {
+        // SAFETY: the runtime's reference keeps the cell alive until `release_runtime`.
+        let cell = unsafe { Self::of(header) };
+        // A read, not a take: the handle may be comparing the waker's pointers at this moment.
+        // SAFETY: COMPLETE and WAITER are set, so the slot holds a waker, and it is the completing thread's.
+        let waker = cell.header.waiter.with(|waiter| unsafe { (*waiter).assume_init_read() });
+        if cell.header.state.release_runtime() {
+            // SAFETY: that was the last reference.
+            unsafe { Self::dealloc(header) };
+        }
+        // A waker of another executor may panic; the task is complete and the worker goes on.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            drop_quietly(payload);
+        }
+    }
+
+    /// Drops an output that nobody wants, reports what nobody saw, and gives the cell back; true if callbacks wait.
+    ///
+    /// # Safety
+    /// The caller got `Complete::Detached`.
+    unsafe fn complete_detached(header: NonNull<Header>, error: Option<Error>) -> bool {
+        // SAFETY: RUNNING keeps the cell alive until `State::complete_detached`.
+        let cell = unsafe { Self::of(header) };
+        let dropped = cell.drop_stage_output();
+        if let Some(error) = dropped.err().or(error.filter(Error::is_panic)) {
+            cell.report(error);
+        }
+        let (last, callbacks) = cell.header.state.complete_detached();
+        if last {
+            // SAFETY: that was the last reference.
+            unsafe { Self::dealloc(header) };
+        }
+        callbacks
+    }
+
+    fn drop_stage_output(&self) -> Result<(), Error> {
+        catch_unwind(AssertUnwindSafe(|| {
+            self.stage.with_mut(|stage| {
+                // SAFETY: the stage holds the output and is the caller's, see the table at the top.
+                let output = unsafe { &mut (*stage).output };
+                // SAFETY: as above, dropped once.
+                unsafe { ManuallyDrop::drop(output) };
+            });
+        }))
+        .map_err(Error::panicked)
+    }
+
+    #[cold]
+    fn report(&self, error: Error) {
+        let name = self.meta.name().map(str::to_owned);
+        let unobserved = Unobserved::task(error, self.header.id, name, self.header.location);
+        // The handler is the user's.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.scheduler.report(unobserved))) {
+            drop_quietly(payload);
+        }
+    }
+
+    unsafe fn take_output(header: NonNull<Header>, out: *mut ()) {
+        // SAFETY: the caller is the handle.
+        let cell = unsafe { Self::of(header) };
+        cell.stage.with(|stage| {
+            // SAFETY: COMPLETE was seen, so the stage holds the output; it is moved out once.
+            let output = unsafe { std::ptr::read(&raw const (*stage).output) };
+            // SAFETY: the caller gives room for a value of this type.
+            unsafe { out.cast::<Result<F::Output, Error>>().write(ManuallyDrop::into_inner(output)) };
+        });
+    }
+
+    unsafe fn peek_error(header: NonNull<Header>) -> Option<Error> {
+        // SAFETY: the caller is the handle.
+        let cell = unsafe { Self::of(header) };
+        cell.stage.with(|stage| {
+            // SAFETY: COMPLETE was seen and the output not taken; the handle is borrowed, so nobody takes it now.
+            let output = unsafe { &(*stage).output };
+            output.as_ref().err().cloned()
+        })
+    }
+
+    unsafe fn drop_output(header: NonNull<Header>) {
+        // SAFETY: the caller is the handle.
+        let cell = unsafe { Self::of(header) };
+        // SAFETY: the caller's contract is that of `peek_error`.
+        let unread = unsafe { Self::peek_error(header) }.filter(Error::is_panic);
+        if let Some(error) = cell.drop_stage_output().err().or(unread) {
+            cell.report(error);
+        }
+    }
+
+    unsafe fn name(header: NonNull<Header>) -> Option<NonNull<str>> {
+        // SAFETY: the caller has a reference.
+        let cell = unsafe { Self::of(header) };
+        cell.meta.name().map(NonNull::from)
+    }
+
+    unsafe fn dealloc(header: NonNull<Header>) {
+        let cell = header.cast::<MaybeUninit<Self>>().as_ptr();
+        // SAFETY: the memory came from a box of this type, and the last reference is gone.
+        let mut memory = unsafe { Box::from_raw(cell) };
+        let cell = memory.as_mut_ptr();
+        // SAFETY: written by `allocate`, dropped once. The stage holds nothing any more and the waiter slot is empty
+        // unless the handle was forgotten, which leaks the waker.
+        unsafe { addr_of_mut!((*cell).header).drop_in_place() };
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*cell).scheduler).drop_in_place() };
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*cell).meta).drop_in_place() };
+    }
+}

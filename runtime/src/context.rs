@@ -1,0 +1,169 @@
+//! What the lower layers may know of the runtime they stand in: somebody who runs jobs and takes reports.
+//!
+//! Promises and tasks need a place for callbacks and for failures that nobody saw, and must not name the runtime that
+//! gives it. The upper layers implement [`Executor`] and set [`Ambient`] for the threads they start or enter.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Write};
+use std::panic::Location;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::error::Error;
+use crate::id::TaskId;
+
+/// A piece of work without a result.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// A running runtime, as seen from below.
+pub(crate) trait Executor: Send + Sync {
+    /// Runs `job` soon, on a thread of the runtime; a panic of it is reported. Dropped if the runtime is shut down.
+    fn execute(&self, job: Job);
+
+    /// Takes a failure that nobody saw.
+    fn report(&self, unobserved: Unobserved);
+}
+
+/// Who starts threads for the scheduler and the blocking pool, and takes their reports: the owner of the runtime.
+pub(crate) trait Host: Send + Sync {
+    /// Starts a thread that stands in the runtime and runs `body`.
+    fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>>;
+
+    /// Takes a failure that nobody saw.
+    fn report(&self, unobserved: Unobserved);
+
+    /// The same, for callbacks.
+    fn executor(self: Arc<Self>) -> Arc<dyn Executor>;
+
+    /// The same, as the type that it is.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// What a thread is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Worker,
+    Blocking,
+}
+
+/// The runtime that a thread stands in, without a reference count.
+pub(crate) trait Ambient: Sync {
+    /// A counted reference, for what outlives the current call.
+    fn executor(&self) -> Option<Arc<dyn Executor>>;
+}
+
+thread_local! {
+    static AMBIENT: Cell<Option<&'static dyn Ambient>> = const { Cell::new(None) };
+}
+
+/// Sets what this thread stands in and gives back what it stood in before.
+pub(crate) fn replace(ambient: Option<&'static dyn Ambient>) -> Option<&'static dyn Ambient> {
+    AMBIENT.with(|current| current.replace(ambient))
+}
+
+/// The runtime that this thread stands in.
+pub(crate) fn executor() -> Option<Arc<dyn Executor>> {
+    AMBIENT.with(Cell::get)?.executor()
+}
+
+thread_local! {
+    /// True while the thread polls tasks of a runtime: what it does must not block.
+    static ASYNC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether this thread polls tasks from here on; gives back what it said before.
+pub(crate) fn set_async(on: bool) -> bool {
+    ASYNC.with(|flag| flag.replace(on))
+}
+
+/// True while this thread polls tasks of a runtime.
+pub(crate) fn is_async() -> bool {
+    ASYNC.with(Cell::get)
+}
+
+/// Refuses to block a thread on which other tasks wait for their turn.
+///
+/// # Panics
+/// Inside a task or the future given to `block_on`.
+#[track_caller]
+pub(crate) fn forbid_blocking(what: &str, instead: &str) {
+    assert!(
+        !is_async(),
+        "{what} would block a thread of the runtime, on which the tasks that could end the wait may have to run: \
+         {instead}, or move the call into spawn_blocking or block_in_place"
+    );
+}
+
+/// A failure that nobody can see any more: a panic of a detached task, an exception of a future that was never read.
+///
+/// Handed to [`Builder::on_unobserved`](crate::Builder::on_unobserved); its `Display` is the line that goes to standard
+/// error by default.
+#[derive(Clone, Debug)]
+pub struct Unobserved {
+    error: Error,
+    task: Option<(TaskId, Option<String>)>,
+    location: &'static Location<'static>,
+}
+
+impl Unobserved {
+    pub(crate) fn task(
+        error: Error,
+        id: TaskId,
+        name: Option<String>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Unobserved { error, task: Some((id, name)), location }
+    }
+
+    pub(crate) fn future(error: Error, location: &'static Location<'static>) -> Self {
+        Unobserved { error, task: None, location }
+    }
+
+    /// The failure itself.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The task that failed; `None` if it was a [`Future`](crate::Future) that nobody read.
+    pub fn task_id(&self) -> Option<TaskId> {
+        self.task.as_ref().map(|(id, _)| *id)
+    }
+
+    /// The name given to the task.
+    pub fn task_name(&self) -> Option<&str> {
+        self.task.as_ref()?.1.as_deref()
+    }
+
+    /// Where the task was spawned or the promise was made.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+}
+
+impl fmt::Display for Unobserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unobserved { error, task, location } = self;
+        match task {
+            None => write!(f, "future exception was never retrieved: {error} (promise made at {location})"),
+            Some((id, None)) => write!(f, "task {id}, spawned at {location}, was detached: {error}"),
+            Some((id, Some(name))) => {
+                write!(f, "task {id} \"{name}\", spawned at {location}, was detached: {error}")
+            }
+        }
+    }
+}
+
+/// Gives the report to `executor`, or to standard error if there is none.
+pub(crate) fn report(executor: Option<Arc<dyn Executor>>, unobserved: Unobserved) {
+    match executor {
+        Some(executor) => executor.report(unobserved),
+        None => print(&unobserved),
+    }
+}
+
+/// The default handler. A standard error that is closed is no reason to panic.
+pub(crate) fn print(unobserved: &Unobserved) {
+    let _ = writeln!(std::io::stderr().lock(), "runtime: {unobserved}");
+}

@@ -1,0 +1,228 @@
+//! A reference to a runtime that may be cloned, sent and kept; which runtime a thread stands in; the default runtime.
+//!
+//! # Which runtime is meant
+//! The one that the thread stands in: a worker, a thread inside `block_on`, one with an [`EnterGuard`], a thread of the
+//! blocking pool. Elsewhere the process-wide default: the one that `#[runtime::main]` installed while it lives, or else
+//! one that is built on first use. So there is always a runtime, and library code needs no set-up.
+
+mod config;
+mod default;
+mod enter;
+mod metrics;
+mod stop;
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crate::blocking::Pool;
+use crate::cell::{Meta, Task};
+use crate::context::{Executor, Host, Job, Role, Unobserved, print};
+use crate::scheduler::{self, Shared};
+
+pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
+pub(crate) use default::{build_global, install};
+pub use enter::EnterGuard;
+pub use metrics::Metrics;
+pub use stop::{ShutdownReport, TaskInfo};
+
+/// A reference to a runtime: spawns on it, enters it, asks it for figures.
+///
+/// Clones are cheap. A handle does not keep the runtime running: once that is shut down, spawning gives a
+/// [`Task`] that resolves with [`is_shutdown`](crate::Error::is_shutdown).
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all handles of one runtime share; the last one to go returns the scheduler to its list.
+pub(crate) struct Inner {
+    shared: &'static Shared,
+    pool: Arc<Pool>,
+    config: Config,
+    id: u64,
+    stop: stop::Stop,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Inner {
+    /// A runtime without threads, open for tasks.
+    pub(crate) fn start(config: Config) -> Arc<Self> {
+        let shared = Shared::obtain(config.flavor, config.workers);
+        let pool = Pool::new(config.max_blocking_threads, config.blocking_keep_alive);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let inner = Arc::new(Inner { shared, pool, config, id, stop: stop::Stop::default() });
+        let host: Arc<dyn Host> = inner.clone();
+        inner.pool.set_host(Arc::downgrade(&host));
+        shared.open(Arc::downgrade(&host));
+        inner
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A runtime that was never shut down, only forgotten by everybody, ends here.
+        self.pool.close();
+        self.shared.stop();
+        self.shared.retire();
+    }
+}
+
+impl Host for Inner {
+    fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>> {
+        let handle = self.handle().ok_or_else(|| io::Error::other("the runtime is gone"))?;
+        let mut builder = thread::Builder::new().name(self.config.thread_name.next(role));
+        if let Some(bytes) = self.config.thread_stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        builder.spawn(move || {
+            let hooks = handle.inner.config.hooks.clone();
+            let _entered = handle.enter();
+            hooks.run_start();
+            body();
+            hooks.run_stop();
+        })
+    }
+
+    fn report(&self, unobserved: Unobserved) {
+        match &self.config.on_unobserved {
+            Some(handler) => handler(unobserved),
+            None => print(&unobserved),
+        }
+    }
+
+    fn executor(self: Arc<Self>) -> Arc<dyn Executor> {
+        self
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl Executor for Inner {
+    fn execute(&self, job: Job) {
+        drop(self.shared.spawn(async move { job() }, (), Location::caller()));
+    }
+
+    fn report(&self, unobserved: Unobserved) {
+        Host::report(self, unobserved);
+    }
+}
+
+impl Inner {
+    /// A counted reference, found through the scheduler, which knows its host.
+    fn handle(&self) -> Option<Handle> {
+        Handle::of(self.shared)
+    }
+}
+
+impl Handle {
+    fn of(shared: &'static Shared) -> Option<Handle> {
+        let inner = shared.host()?.as_any().downcast::<Inner>().ok()?;
+        Some(Handle { inner })
+    }
+
+    pub(crate) fn shared(&self) -> &'static Shared {
+        self.inner.shared
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.inner.pool
+    }
+
+    /// The runtime that this thread stands in, or else the default one, which is built if need be.
+    ///
+    /// ```
+    /// let handle = runtime::Handle::current();
+    /// assert_eq!(handle.block_on(async { 1 + 1 }), 2);
+    /// ```
+    ///
+    /// # Panics
+    /// If the default runtime cannot be built, with the reason.
+    #[track_caller]
+    pub fn current() -> Handle {
+        Handle::try_current().unwrap_or_else(default::get)
+    }
+
+    /// The runtime that this thread stands in, if it stands in one.
+    pub fn try_current() -> Option<Handle> {
+        Handle::of(scheduler::entered()?)
+    }
+
+    /// Spawns a task on this runtime; see [`spawn`](crate::spawn()).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.shared().spawn(future, (), Location::caller())
+    }
+
+    /// Runs blocking code on this runtime's blocking pool; see [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> Task<T>
+    where
+        T: Send + 'static,
+    {
+        self.spawn_blocking_with(f, (), Location::caller())
+    }
+
+    pub(crate) fn spawn_blocking_with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+        meta: impl Meta,
+        location: &'static Location<'static>,
+    ) -> Task<T> {
+        self.pool().spawn(f, meta, location)
+    }
+
+    /// Runs a future on this thread until it is ready; see [`Runtime::block_on`](crate::Runtime::block_on).
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = self.enter();
+        scheduler::block_on(self.shared(), future)
+    }
+
+    /// Calls `f` on the runtime, soon. Calls from different threads have no order among them; a panic of `f` is
+    /// reported as that of a detached task.
+    #[track_caller]
+    pub fn call_soon(&self, f: impl FnOnce() + Send + 'static) {
+        drop(self.shared().spawn(async move { f() }, (), Location::caller()));
+    }
+
+    /// The name given with [`Builder::name`](crate::Builder::name).
+    pub fn runtime_name(&self) -> Option<&str> {
+        self.inner.config.name.as_deref()
+    }
+
+    /// A number that no other runtime of this process has.
+    pub fn id(&self) -> u64 {
+        self.inner.id
+    }
+}
+
+/// Handles are equal if they refer to the same runtime.
+impl PartialEq for Handle {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Handle {}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("id", &self.id()).field("name", &self.runtime_name()).finish()
+    }
+}
+
+const _: () = {
+    const fn shared<T: Clone + Send + Sync>() {}
+    shared::<Handle>();
+};

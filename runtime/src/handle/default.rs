@@ -1,0 +1,80 @@
+//! The runtime of last resort, for threads that stand in none.
+
+use std::fmt;
+use std::io;
+
+use super::{Config, Handle, Inner};
+use crate::loom::lock::Mutex;
+
+struct Default {
+    /// Installed by entry points while they live, the latest last.
+    installed: Vec<Handle>,
+    /// Built on first use or with `Builder::build_global`, and never shut down.
+    built: Option<Handle>,
+}
+
+static DEFAULT: Mutex<Default> = Mutex::new(Default { installed: Vec::new(), built: None });
+
+/// The default runtime, which is built if there is none.
+#[track_caller]
+pub(super) fn get() -> Handle {
+    if let Some(handle) = existing() {
+        return handle;
+    }
+    match Config::standard(None) {
+        Ok(config) => match build_global(config) {
+            Ok(handle) => handle,
+            // Another thread was quicker.
+            Err(_) => existing().expect("a default runtime is never removed"),
+        },
+        Err(error) => panic!("cannot build the default runtime: {error}"),
+    }
+}
+
+fn existing() -> Option<Handle> {
+    let default = DEFAULT.lock();
+    default.installed.last().or(default.built.as_ref()).cloned()
+}
+
+/// Builds the default runtime, unless there is one.
+pub(crate) fn build_global(config: Config) -> io::Result<Handle> {
+    let exists = || io::Error::new(io::ErrorKind::AlreadyExists, "the default runtime exists already");
+    if DEFAULT.lock().built.is_some() {
+        return Err(exists());
+    }
+    let new = Handle { inner: Inner::start(config) };
+    let mut default = DEFAULT.lock();
+    if default.built.is_some() {
+        drop(default);
+        // The one too many is shut down outside the lock, when `new` goes.
+        return Err(exists());
+    }
+    default.built = Some(new.clone());
+    Ok(new)
+}
+
+/// Makes a runtime the default while the guard lives.
+pub(crate) fn install(handle: &Handle) -> Installed {
+    DEFAULT.lock().installed.push(handle.clone());
+    Installed(handle.clone())
+}
+
+/// An installed default; see [`install`].
+pub(crate) struct Installed(Handle);
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let removed = {
+            let mut default = DEFAULT.lock();
+            let index = default.installed.iter().rposition(|handle| *handle == self.0);
+            index.map(|index| default.installed.remove(index))
+        };
+        drop(removed);
+    }
+}
+
+impl fmt::Debug for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Installed").field(&self.0).finish()
+    }
+}

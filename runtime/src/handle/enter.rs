@@ -1,0 +1,68 @@
+//! Standing in a runtime: the guards of one thread, which may go in any order.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::Handle;
+use crate::context::{self, Ambient};
+use crate::scheduler::{self, Shared};
+
+thread_local! {
+    /// The guards that are alive, by number; the last one is what the thread stands in.
+    static GUARDS: RefCell<Vec<(u64, &'static Shared)>> = const { RefCell::new(Vec::new()) };
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// While it lives, its thread stands in the runtime; made by [`Handle::enter`].
+///
+/// Guards may be dropped in any order, and after the runtime was shut down.
+#[must_use = "the thread stands in the runtime only while the guard lives"]
+pub struct EnterGuard<'a> {
+    handle: Handle,
+    number: u64,
+    /// Bound to its thread, and to the handle or runtime that it was made from.
+    origin: PhantomData<(&'a Handle, *const ())>,
+}
+
+impl Handle {
+    /// Makes this thread stand in the runtime until the guard is dropped.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new();
+    /// let handle = rt.handle();
+    /// let _entered = handle.enter();
+    /// let task = runtime::spawn(async { runtime::Handle::current().id() });
+    /// assert_eq!(task.wait().unwrap(), handle.id());
+    /// ```
+    pub fn enter(&self) -> EnterGuard<'_> {
+        let number = NEXT.with(|next| next.replace(next.get() + 1));
+        let shared = self.shared();
+        // A thread that is going away has no list of guards any more: then only the flags below are set.
+        let _ = GUARDS.try_with(|guards| guards.borrow_mut().push((number, shared)));
+        set(Some(shared));
+        EnterGuard { handle: self.clone(), number, origin: PhantomData }
+    }
+}
+
+impl Drop for EnterGuard<'_> {
+    fn drop(&mut self) {
+        let top = GUARDS.try_with(|guards| {
+            let mut guards = guards.borrow_mut();
+            guards.retain(|(number, _)| *number != self.number);
+            guards.last().map(|(_, shared)| *shared)
+        });
+        set(top.ok().flatten());
+    }
+}
+
+fn set(shared: Option<&'static Shared>) {
+    scheduler::set_entered(shared);
+    context::replace(shared.map(|shared| shared as &dyn Ambient));
+}
+
+impl fmt::Debug for EnterGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}

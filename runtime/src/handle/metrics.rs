@@ -1,0 +1,99 @@
+//! The runtime's figures, for users.
+
+use super::Handle;
+use crate::blocking::Figures;
+use crate::scheduler::Snapshot;
+
+/// What a runtime is doing and has done, at one moment; from [`Handle::metrics`].
+///
+/// Taking it costs a few loads for each worker and nothing on the tasks' way. Each figure is exact for some moment of
+/// the call, which is not the same moment for all.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    scheduler: Snapshot,
+    blocking: Figures,
+}
+
+impl Handle {
+    /// The runtime's figures.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::builder().worker_threads(3).build().unwrap();
+    /// assert_eq!(rt.handle().metrics().workers(), 3);
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        Metrics { scheduler: self.shared().snapshot(), blocking: self.pool().figures() }
+    }
+}
+
+impl Metrics {
+    /// How many tasks can be polled at the same time.
+    pub fn workers(&self) -> usize {
+        self.scheduler.workers
+    }
+
+    /// Workers that have nothing to do.
+    pub fn idle_workers(&self) -> usize {
+        self.scheduler.parked
+    }
+
+    /// Tasks that were spawned and have not finished.
+    pub fn live_tasks(&self) -> usize {
+        self.scheduler.live
+    }
+
+    /// Tasks spawned since the scheduler started; it may have served earlier runtimes of this process.
+    pub fn tasks_spawned(&self) -> u64 {
+        self.scheduler.spawned
+    }
+
+    /// Tasks finished, cancelled or failed, counted like [`tasks_spawned`](Self::tasks_spawned).
+    pub fn tasks_completed(&self) -> u64 {
+        self.scheduler.completed
+    }
+
+    /// Tasks that wait in the workers' own queues for their turn.
+    pub fn local_queue_depth(&self) -> usize {
+        self.scheduler.queued
+    }
+
+    /// Tasks that wait in the shared queue for submissions from outside.
+    pub fn injector_depth(&self) -> usize {
+        self.scheduler.injected
+    }
+
+    /// Polls of tasks.
+    pub fn polls(&self) -> u64 {
+        self.scheduler.polls
+    }
+
+    /// Tasks that one worker took from another.
+    pub fn tasks_stolen(&self) -> u64 {
+        self.scheduler.stolen
+    }
+
+    /// How often a worker went to sleep.
+    pub fn parks(&self) -> u64 {
+        self.scheduler.parks
+    }
+
+    /// Threads of the blocking pool.
+    pub fn blocking_threads(&self) -> usize {
+        self.blocking.threads
+    }
+
+    /// Threads of the blocking pool that wait for a job.
+    pub fn idle_blocking_threads(&self) -> usize {
+        self.blocking.idle
+    }
+
+    /// Blocking jobs that wait for a thread.
+    pub fn blocking_queue_depth(&self) -> usize {
+        self.blocking.queued
+    }
+
+    /// Blocking jobs that are running.
+    pub fn blocking_running(&self) -> usize {
+        self.blocking.running
+    }
+}

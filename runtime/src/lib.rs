@@ -1,0 +1,139 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! A multi-threaded work-stealing async runtime with asyncio's object model.
+//!
+//! - A **coroutine** is any `impl Future`: lazy, and cancelled by dropping it.
+//! - A [`Task`] is the handle of a coroutine that the runtime is already running. Awaiting it moves the output out;
+//!   dropping it detaches.
+//! - A [`Promise`] and its [`Future`] are a value that somebody sets by hand: one writer, any number of readers, on any
+//!   thread or executor.
+//!
+//! ```
+//! #[runtime::main]
+//! async fn main() -> Result<(), runtime::Error> {
+//!     let task = runtime::spawn(async { 6 * 7 });        // runs on some worker
+//!     let (promise, answer) = runtime::Promise::new();   // set by hand
+//!     promise.set_result(task.await?).unwrap();
+//!     assert_eq!(answer.await?, 42);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! There is always a runtime: [`spawn`] and the others use the one that the thread stands in, or else a process-wide
+//! default one. There is no prelude, because a glob import of [`Future`] would shadow the trait of that name.
+//!
+//! # Promises
+//! What the crate promises, with the test that holds each line, is listed in the repository's `docs/guarantees.md`.
+//! In short: polls of one task never overlap and are at most as many as its wakes plus one; a cancelled task's handle
+//! resolves after its destructors ran; a panic never takes a worker down; no foreign code runs under a lock of the
+//! runtime; an idle runtime makes no wake-ups; whatever a runtime leaves unfinished resolves with an error.
+
+// Lowest layer first; a module imports from the layers above its own in this list only.
+mod loom;
+mod rng;
+
+mod error;
+mod id;
+
+mod context;
+mod coop;
+mod parker;
+
+mod cell;
+mod promise;
+
+mod blocking;
+mod scheduler;
+
+mod handle;
+
+mod runtime;
+
+pub mod task;
+
+mod gather;
+
+pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
+pub use context::Unobserved;
+pub use error::{Error, ErrorKind};
+pub use gather::map_concurrent;
+pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
+pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};
+pub use runtime::{Builder, Runtime, block_on};
+pub use task::{spawn, spawn_blocking};
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::runtime::{main, test};
+}
+
+/// Runs an `async fn` on a runtime of its own, as `main` of a program.
+///
+/// The function becomes a plain `fn` that builds a runtime, makes it the default one of the process, runs the body
+/// in the calling thread until it returns, and then shuts the runtime down. The body itself is no task: it may
+/// borrow, and need not be [`Send`]. Spawn what should use the other cores.
+///
+/// # Examples
+/// ```
+/// #[runtime::main]
+/// async fn main() {
+///     let answer = runtime::spawn(async { 6 * 7 });
+///     assert_eq!(answer.await.unwrap(), 42);
+/// }
+/// ```
+///
+/// With options, and an error for the shell:
+/// ```
+/// #[runtime::main(worker_threads = 2, name = "api")]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let port: u16 = "8080".parse()?;
+///     assert_eq!(port, 8080);
+///     Ok(())
+/// }
+/// ```
+///
+/// On one thread:
+/// ```
+/// #[runtime::main(flavor = "current_thread")]
+/// async fn main() {
+///     let here = std::thread::current().id();
+///     let there = runtime::spawn(async { std::thread::current().id() });
+///     assert_eq!(there.await.unwrap(), here);
+/// }
+/// ```
+///
+/// From a crate that re-exports this one, so that its users need no dependency of their own:
+/// ```
+/// # mod framework { pub use runtime; }
+/// #[framework::runtime::main(crate = framework::runtime)]
+/// async fn main() {}
+/// ```
+///
+/// # Panics
+/// The function panics with the reason if the runtime cannot start, and with the body's own panic.
+#[cfg(feature = "macros")]
+pub use runtime_macros::main;
+/// Makes an `async fn` a test, with a runtime of its own.
+///
+/// No two tests share workers, timers or a clock. A panic of the body fails the test, and so does an `Err` that it
+/// returns.
+///
+/// # Examples
+/// ```
+/// #[runtime::test]
+/// async fn tasks_have_results() -> Result<(), std::num::ParseIntError> {
+///     let number = runtime::spawn(async { "42".parse::<u8>() });
+///     assert_eq!(number.await.unwrap()?, 42);
+///     Ok(())
+/// }
+/// ```
+///
+/// Attributes of tests keep their meaning:
+/// ```
+/// #[runtime::test(worker_threads = 2)]
+/// #[should_panic(expected = "out of range")]
+/// async fn panics_are_seen() {
+///     panic!("index out of range");
+/// }
+/// ```
+#[cfg(feature = "macros")]
+pub use runtime_macros::test;

@@ -1,0 +1,131 @@
+//! One thread's bed: it sleeps here until somebody wakes it, and a wake that comes first is not lost.
+//!
+//! `std::thread::park` would do, but its token is shared with user code, which may consume or leave one.
+
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use crate::loom::Arc;
+use crate::loom::atomic::{AtomicU32, Ordering};
+use crate::loom::lock::{Condvar, Mutex};
+
+const EMPTY: u32 = 0;
+const PARKED: u32 = 1;
+const NOTIFIED: u32 = 2;
+
+/// A token that one thread waits for and any thread may leave.
+///
+/// # Protocol
+/// `unpark` swaps in NOTIFIED and, if the owner was PARKED, takes the lock once before it notifies: the owner is then
+/// either before its check of the state (and sees NOTIFIED) or inside the wait (and is woken). What was written before
+/// `unpark` is visible after the `park` that consumed the token.
+#[derive(Debug)]
+pub(crate) struct Parker {
+    state: AtomicU32,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Parker { state: AtomicU32::new(EMPTY), lock: Mutex::new(()), bell: Condvar::new() })
+    }
+
+    /// Blocks until the token is there, and consumes it.
+    pub(crate) fn park(&self) {
+        self.park_until(None);
+    }
+
+    /// Blocks until the token is there or `timeout` has passed; consumes the token if it was there.
+    pub(crate) fn park_timeout(&self, timeout: Duration) {
+        self.park_until(Instant::now().checked_add(timeout));
+    }
+
+    fn park_until(&self, deadline: Option<Instant>) {
+        if self.consume() {
+            return;
+        }
+        let mut guard = self.lock.lock();
+        // ORDERING: Acquire on failure, pairs with the Release half of the swap in `unpark`.
+        if self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire).is_err() {
+            drop(guard);
+            self.state.store(EMPTY, Ordering::Relaxed);
+            return;
+        }
+        loop {
+            let timed_out = match deadline {
+                None => {
+                    guard = self.bell.wait(guard);
+                    false
+                }
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let (back, timed_out) = self.bell.wait_timeout(guard, left);
+                    guard = back;
+                    timed_out
+                }
+            };
+            // ORDERING: a swap, not a load and a store, so that a token left in between is consumed with what it
+            // publishes (Acquire, pairs with `unpark`).
+            if timed_out {
+                self.state.swap(EMPTY, Ordering::Acquire);
+                return;
+            }
+            if self.consume() {
+                return;
+            }
+        }
+    }
+
+    /// Takes the token if it is there.
+    fn consume(&self) -> bool {
+        // ORDERING: Acquire, pairs with the Release half of the swap in `unpark`.
+        self.state.compare_exchange(NOTIFIED, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Leaves the token and wakes the thread if it sleeps. Never blocks for long and never runs foreign code.
+    pub(crate) fn unpark(&self) {
+        // ORDERING: Release publishes what the waker wrote; a swap even if NOTIFIED already, so that the parker
+        // synchronizes with every waker whose token was merged.
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
+            drop(self.lock.lock());
+            self.bell.notify_one();
+        }
+    }
+}
+
+/// The waker of a thread that polls something by itself.
+struct Unpark(Arc<Parker>);
+
+impl Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A waker that leaves the token.
+pub(crate) fn waker(parker: &Arc<Parker>) -> Waker {
+    Waker::from(std::sync::Arc::new(Unpark(parker.clone())))
+}
+
+#[cfg(all(test, runtime_loom))]
+mod models {
+    use super::*;
+
+    #[test]
+    fn a_token_left_before_or_during_the_park_ends_it() {
+        loom::model(|| {
+            let parker = Parker::new();
+            let waker = {
+                let parker = parker.clone();
+                loom::thread::spawn(move || parker.unpark())
+            };
+            parker.park();
+            waker.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,166 @@
+//! The owner of a runtime: builds it, waits in it, shuts it down.
+
+mod builder;
+mod entry;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::cell::Task;
+use crate::handle::{EnterGuard, Handle, Metrics, ShutdownReport};
+
+pub use builder::Builder;
+pub use entry::{main, test};
+
+/// How long a drop waits for polls and blocking jobs that do not return.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A runtime: worker threads, a blocking pool, and the tasks on them.
+///
+/// - **Drop** shuts it down: tasks are dropped where they wait and resolve with
+///   [`is_shutdown`](crate::Error::is_shutdown), blocking jobs that have not begun never do, threads are joined. Polls
+///   and jobs that do not return are waited for 10 s and then left behind; use [`shutdown`](Self::shutdown) for another
+///   limit and a report. Inside async code the drop does not wait at all and the runtime's own threads do the rest.
+/// - **Threads** are started when they are first needed.
+///
+/// ```
+/// use runtime::Runtime;
+///
+/// let rt = Runtime::new();
+/// let sum = rt.block_on(async {
+///     let task = runtime::spawn(async { 20 });
+///     task.await.unwrap() + 22
+/// });
+/// assert_eq!(sum, 42);
+/// ```
+pub struct Runtime {
+    handle: Handle,
+    shut_down: bool,
+}
+
+impl Runtime {
+    /// A runtime with default options: as many workers as processors that the process may use.
+    ///
+    /// # Panics
+    /// With the reason, if it cannot be built; [`Builder::build`] gives it as an error.
+    #[track_caller]
+    pub fn new() -> Self {
+        match Builder::new().build() {
+            Ok(runtime) => runtime,
+            Err(error) => panic!("cannot build a runtime: {error}"),
+        }
+    }
+
+    /// For a runtime with other options.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    fn with_handle(handle: Handle) -> Self {
+        Runtime { handle, shut_down: false }
+    }
+
+    /// Runs `future` on this thread until it is ready; the thread runs tasks too while the future waits.
+    ///
+    /// The future may borrow and need not be `Send`; it is not a task and cannot be cancelled. A panic of it goes to the
+    /// caller. Works inside a task as well: the worker's other tasks then go to another thread first.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// Spawns a task on this runtime; see [`spawn`](crate::spawn()).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// Runs blocking code on this runtime's blocking pool; see [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> Task<T>
+    where
+        T: Send + 'static,
+    {
+        self.handle.spawn_blocking(f)
+    }
+
+    /// A reference to keep, clone and send.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Makes this thread stand in the runtime until the guard is dropped.
+    pub fn enter(&self) -> EnterGuard<'_> {
+        self.handle.enter()
+    }
+
+    /// The runtime's figures.
+    pub fn metrics(&self) -> Metrics {
+        self.handle.metrics()
+    }
+
+    /// Runs tasks until somebody calls [`Handle::stop`]; a stop before the call is remembered and ends it at once.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new();
+    /// let handle = rt.handle();
+    /// rt.spawn(async move { handle.stop() });
+    /// rt.run_forever();
+    /// ```
+    pub fn run_forever(&self) {
+        self.block_on(self.handle.stopped());
+    }
+
+    /// Shuts the runtime down and says what became of its tasks.
+    ///
+    /// Tasks have `grace` to finish, and may spawn others meanwhile; from outside nothing new is taken. Then those that
+    /// wait are dropped where they stand. A poll or blocking job that has not returned a second later is reported as
+    /// stuck and its thread left behind.
+    ///
+    /// Inside async code it cannot wait: the grace is none, and the report knows of nothing stuck.
+    pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {
+        self.shut_down = true;
+        self.handle.shut_down_within(grace)
+    }
+
+    /// Shuts the runtime down without waiting for anything.
+    pub fn shutdown_background(mut self) {
+        self.shut_down = true;
+        self.handle.shut_down(Duration::ZERO, Duration::ZERO);
+    }
+}
+
+impl Default for Runtime {
+    #[track_caller]
+    fn default() -> Self {
+        Runtime::new()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if !self.shut_down {
+            self.handle.shut_down(Duration::ZERO, DROP_PATIENCE);
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("handle", &self.handle).finish()
+    }
+}
+
+/// Runs `future` on this thread until it is ready, on the runtime that the thread stands in, or else the default one.
+///
+/// See [`Runtime::block_on`].
+///
+/// ```
+/// assert_eq!(runtime::block_on(async { 6 * 7 }), 42);
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    Handle::current().block_on(future)
+}

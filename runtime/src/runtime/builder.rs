@@ -1,0 +1,208 @@
+//! The options of a runtime.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Runtime;
+use crate::context::Unobserved;
+use crate::handle::{Config, Handle, Hook, Inner, MAX_WORKERS, ThreadName, build_global};
+use crate::scheduler::Flavor;
+
+/// Builds a [`Runtime`] with options; their order does not matter, and each is checked by [`build`](Self::build).
+///
+/// ```
+/// let rt = runtime::Runtime::builder().worker_threads(2).thread_name("api").build()?;
+/// assert_eq!(rt.metrics().workers(), 2);
+/// # std::io::Result::Ok(())
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+#[derive(Clone, Default)]
+pub struct Builder {
+    workers: Option<usize>,
+    max_blocking_threads: Option<usize>,
+    blocking_keep_alive: Option<Duration>,
+    thread_name: Option<ThreadName>,
+    thread_stack_size: Option<usize>,
+    on_thread_start: Option<Hook>,
+    on_thread_stop: Option<Hook>,
+    on_unobserved: Option<Arc<dyn Fn(Unobserved) + Send + Sync>>,
+    name: Option<String>,
+    current_thread: bool,
+}
+
+impl Builder {
+    /// Default options.
+    pub fn new() -> Self {
+        Builder::default()
+    }
+
+    /// How many tasks may be polled at the same time. Default: the number of processors that the process may use, or
+    /// what the environment variable `RUNTIME_WORKER_THREADS` says.
+    pub fn worker_threads(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How many threads the blocking pool may have. Default: 512; they are started when all others are busy.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.max_blocking_threads = Some(threads);
+        self
+    }
+
+    /// How long a thread of the blocking pool waits for its next job. Default: 10 s.
+    pub fn blocking_keep_alive(mut self, time: Duration) -> Self {
+        self.blocking_keep_alive = Some(time);
+        self
+    }
+
+    /// The first word of the threads' names. Default: `runtime`, as in `runtime-worker-0`.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = Some(ThreadName::numbered(name));
+        self
+    }
+
+    /// The names of the threads, one call for each.
+    pub fn thread_name_fn(mut self, name: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.thread_name = Some(ThreadName::Function(Arc::new(name)));
+        self
+    }
+
+    /// The stack of each thread, in bytes. Default: the standard library's.
+    pub fn thread_stack_size(mut self, bytes: usize) -> Self {
+        self.thread_stack_size = Some(bytes);
+        self
+    }
+
+    /// Called on each thread of the runtime before it does anything else. A panic of it is not passed on.
+    pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_thread_start = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called on each thread of the runtime after everything else. A panic of it is not passed on.
+    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_thread_stop = Some(Arc::new(hook));
+        self
+    }
+
+    /// Takes the failures that nobody can see any more. Default: a line on standard error.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (sender, reports) = mpsc::channel();
+    /// let rt = runtime::Runtime::builder()
+    ///     .on_unobserved(move |report| sender.send(report.to_string()).unwrap())
+    ///     .build()?;
+    /// rt.spawn(async { panic!("nobody looks") });
+    /// assert!(reports.recv().unwrap().contains("panicked: nobody looks"));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_unobserved(mut self, handler: impl Fn(Unobserved) + Send + Sync + 'static) -> Self {
+        self.on_unobserved = Some(Arc::new(handler));
+        self
+    }
+
+    /// A name for the runtime itself, for [`Handle::runtime_name`].
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// No worker threads: tasks run on the thread that is inside [`block_on`](Runtime::block_on), one at a time.
+    ///
+    /// If several threads are, one of them runs the tasks and the others take over when it leaves.
+    pub fn current_thread(mut self) -> Self {
+        self.current_thread = true;
+        self
+    }
+
+    /// Builds the runtime.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming the option and the value, for one that makes no sense.
+    pub fn build(self) -> io::Result<Runtime> {
+        let handle = Handle { inner: Inner::start(self.config()?) };
+        Ok(Runtime::with_handle(handle))
+    }
+
+    /// Builds the process-wide default runtime, which is used by threads that stand in no other, and never shut down.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and `AlreadyExists` if there is one, built here or on first use.
+    pub fn build_global(self) -> io::Result<()> {
+        build_global(self.config()?).map(drop)
+    }
+
+    fn config(self) -> io::Result<Config> {
+        let mut config = Config::standard_for(self.workers, self.current_thread)?;
+        if let Some(threads) = self.max_blocking_threads {
+            check("max_blocking_threads", threads, 1..=1 << 20)?;
+            config.max_blocking_threads = threads;
+        }
+        if let Some(bytes) = self.thread_stack_size {
+            // Less than this and the first call of a poll overflows the stack.
+            check("thread_stack_size", bytes, 16 << 10..=isize::MAX as usize)?;
+            config.thread_stack_size = Some(bytes);
+        }
+        if let Some(ThreadName::Numbered { prefix, .. }) = &self.thread_name {
+            if prefix.contains('\0') {
+                return Err(invalid(format!("thread_name must not contain a NUL byte, and is {prefix:?}")));
+            }
+        }
+        config.blocking_keep_alive = self.blocking_keep_alive.unwrap_or(config.blocking_keep_alive);
+        config.thread_name = self.thread_name.unwrap_or(config.thread_name);
+        config.hooks.start = self.on_thread_start;
+        config.hooks.stop = self.on_thread_stop;
+        config.on_unobserved = self.on_unobserved;
+        config.name = self.name;
+        Ok(config)
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// Refuses a number outside its range by name.
+fn check(option: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> io::Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(format!("{option} must be from {} to {}, and is {value}", range.start(), range.end())))
+}
+
+impl Config {
+    fn standard_for(workers: Option<usize>, current_thread: bool) -> io::Result<Self> {
+        if current_thread && workers.is_some_and(|workers| workers != 1) {
+            return Err(invalid(format!(
+                "worker_threads must be 1 or unset on a current_thread runtime, and is {}",
+                workers.unwrap_or_default()
+            )));
+        }
+        if let Some(workers) = workers {
+            check("worker_threads", workers, 1..=MAX_WORKERS)?;
+        }
+        let workers = if current_thread { Some(1) } else { workers };
+        let mut config = Config::standard(workers)?;
+        if current_thread {
+            config.flavor = Flavor::CurrentThread;
+        }
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("worker_threads", &self.workers)
+            .field("max_blocking_threads", &self.max_blocking_threads)
+            .field("blocking_keep_alive", &self.blocking_keep_alive)
+            .field("thread_stack_size", &self.thread_stack_size)
+            .field("name", &self.name)
+            .field("current_thread", &self.current_thread)
+            .finish_non_exhaustive()
+    }
+}

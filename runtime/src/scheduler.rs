@@ -1,0 +1,371 @@
+//! Who runs what, where: per-worker deques with stealing, an injector for the rest of the world, one idle word.
+//!
+//! # Shape
+//! ```text
+//!   spawn, wake on a worker ──▶ next slot ──▶ deque ◀── steal ── other workers
+//!   spawn, wake from outside ─▶ injector ─────────────────────▶ whoever searches
+//!   Shared (one per runtime, never freed) ─ Processor × W ─ seat: core, sleeper
+//! ```
+//! Threads and workers are two things: a worker is a core (deque, rng, counters) in its seat, and any thread may run it:
+//! the worker's own thread, started when it is first needed, or a thread that is inside `block_on` anyway.
+//!
+//! # A submission
+//! 1. Push: next slot, deque or injector. 2. If nobody searches and somebody sleeps, wake one as a searcher. 3. A
+//! searcher that finds work and was the last to search passes the search on if there is more. See [`idle`].
+//!
+//! # Shutdown
+//! `phase` goes from OPEN to DRAINING (nothing new, what runs may finish) to STOPPING (whatever is dequeued fails with
+//! `is_shutdown`). A submitter that is between its decision to push and its push reads the phase again afterwards and,
+//! if nobody is left to do it, empties the injector itself. `Shared` is therefore never freed: it goes back to a list
+//! of its kind and serves the next runtime. A late wake of a task of a runtime that is gone finds the task cancelled,
+//! and lands in an injector that exists.
+//!
+//! # Rejected
+//! A reference-counted `Shared` (two writes to one global cache line for each task); freeing it when the last task is
+//! gone (the waker that completes the last task is still inside `schedule`: async-executor issue 163).
+
+mod context;
+mod guest;
+mod idle;
+mod metrics;
+mod next;
+mod seat;
+mod stop;
+mod worker;
+
+
+use std::io;
+use std::panic::Location;
+use std::ptr;
+use std::sync::{Arc, Weak};
+
+use crossbeam_utils::CachePadded;
+
+use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
+use crate::context::{Ambient, Executor, Host, Role, Unobserved, report};
+use crate::error::Error;
+use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::loom::deque::{Injector, Stealer};
+use crate::loom::lock::{Condvar, Mutex};
+use crate::loom;
+use crate::parker::Parker;
+
+pub(crate) use context::{entered, set_entered};
+pub(crate) use metrics::Snapshot;
+pub(crate) use guest::{block_in_place, block_on};
+
+use idle::Idle;
+use next::NextSlot;
+use seat::{Rouse, Seat};
+use worker::Core;
+
+/// What one runtime's threads share.
+pub(crate) struct Shared {
+    processors: Box<[CachePadded<Processor>]>,
+    idle: Idle,
+    injector: CachePadded<Injector<Runnable>>,
+    /// Read by everybody for each task, written twice in a runtime's life.
+    phase: CachePadded<AtomicU8>,
+    flavor: Flavor,
+    /// The owner of the runtime, who is not owned by it.
+    host: Mutex<Option<Weak<dyn Host>>>,
+    life: Mutex<Life>,
+    changed: Condvar,
+    /// Tasks that first wait on a thread that has no worker at that moment.
+    strays: Mutex<Binder>,
+    stray_list: loom::Arc<Owned>,
+    remote: Remote,
+}
+
+/// One worker, as the others see it.
+struct Processor {
+    seat: Seat<Core>,
+    stealer: Stealer<Runnable>,
+    owned: loom::Arc<Owned>,
+    next: CachePadded<NextSlot>,
+    stats: CachePadded<metrics::Stats>,
+}
+
+/// What threads that run no worker count.
+#[derive(Debug, Default)]
+struct Remote {
+    spawned: CachePadded<AtomicU64>,
+    completed: AtomicU64,
+}
+
+/// Who is alive.
+#[derive(Debug, Default)]
+struct Life {
+    /// Worker threads, and guests that run a worker.
+    runners: usize,
+    /// Threads inside `block_on` that wait for the one worker of a current-thread runtime.
+    queue: Vec<loom::Arc<Parker>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// How a runtime comes by its threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    /// It starts its own.
+    MultiThread,
+    /// It runs on whatever thread is inside `block_on`.
+    CurrentThread,
+}
+
+const OPEN: u8 = 0;
+const DRAINING: u8 = 1;
+const STOPPING: u8 = 2;
+
+/// Schedulers without a runtime, to be used again by one with as many workers.
+static SPARE: Mutex<Vec<&'static Shared>> = Mutex::new(Vec::new());
+
+impl Shared {
+    /// A scheduler for a new runtime: a spare one, or one that lives from now on.
+    pub(crate) fn obtain(flavor: Flavor, workers: usize) -> &'static Shared {
+        let spare = {
+            let mut spare = SPARE.lock();
+            let fits = |shared: &&Shared| shared.flavor == flavor && shared.processors.len() == workers;
+            spare.iter().position(fits).map(|index| spare.swap_remove(index))
+        };
+        spare.unwrap_or_else(|| Box::leak(Box::new(Shared::new(flavor, workers))))
+    }
+
+    /// Opens the scheduler for tasks.
+    pub(crate) fn open(&self, host: Weak<dyn Host>) {
+        *self.host.lock() = Some(host);
+        // ORDERING: Release, the host comes before the phase that lets others use it.
+        self.phase.store(OPEN, Ordering::Release);
+    }
+
+    /// The owner of the runtime, unless it is gone.
+    pub(crate) fn host(&self) -> Option<Arc<dyn Host>> {
+        self.host.lock().as_ref()?.upgrade()
+    }
+
+    fn new(flavor: Flavor, workers: usize) -> Self {
+        let processor = |index: usize| {
+            let owned = Owned::new();
+            let core = Core::new(index, Binder::new(owned.clone()));
+            CachePadded::new(Processor {
+                stealer: core.stealer(),
+                seat: Seat::new(core),
+                owned,
+                next: CachePadded::new(NextSlot::new()),
+                stats: CachePadded::default(),
+            })
+        };
+        let stray_list = Owned::new();
+        Shared {
+            processors: (0..workers).map(processor).collect(),
+            idle: Idle::new(workers, flavor == Flavor::MultiThread),
+            injector: CachePadded::new(Injector::new()),
+            phase: CachePadded::new(AtomicU8::new(STOPPING)),
+            flavor,
+            host: Mutex::new(None),
+            life: Mutex::default(),
+            changed: Condvar::new(),
+            strays: Mutex::new(Binder::new(stray_list.clone())),
+            stray_list,
+            remote: Remote::default(),
+        }
+    }
+
+    /// Spawns a task on this scheduler; one that comes too late is refused.
+    #[inline]
+    pub(crate) fn spawn<F, M>(
+        &'static self,
+        future: F,
+        meta: M,
+        location: &'static Location<'static>,
+    ) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        M: Meta,
+    {
+        let (runnable, task) = cell::new(future, self, meta, location);
+        // ORDERING: Relaxed, a hint; a submission that races with the shutdown is caught in `inject` or by the worker.
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == STOPPING {
+            runnable.fail(Error::shutdown());
+        } else if let Err(runnable) = self.on_worker(runnable, worker::push_spawned) {
+            self.submit(runnable, phase);
+        }
+        task
+    }
+
+    /// Queues a fresh task from outside; while the runtime drains, only its own tasks may still spawn.
+    fn submit(&'static self, runnable: Runnable, phase: u8) {
+        if phase != OPEN {
+            return runnable.fail(Error::shutdown());
+        }
+        // ORDERING: Relaxed, a statistic.
+        self.remote.spawned.fetch_add(1, Ordering::Relaxed);
+        self.inject(runnable);
+    }
+
+    /// Gives the runnable to the worker that this thread runs for this scheduler, or back.
+    #[inline]
+    fn on_worker(
+        &'static self,
+        runnable: Runnable,
+        push: fn(&'static Shared, &mut Core, Runnable) -> bool,
+    ) -> Result<(), Runnable> {
+        let wake = context::with(|context| {
+            let Some(context) = context.filter(|context| ptr::eq(context.shared, self)) else {
+                return Err(runnable);
+            };
+            match context.core.try_borrow_mut() {
+                Ok(mut core) => match core.as_mut() {
+                    Some(core) => Ok(push(self, core, runnable)),
+                    None => Err(runnable),
+                },
+                Err(_) => Err(runnable),
+            }
+        })?;
+        if wake {
+            self.notify();
+        }
+        Ok(())
+    }
+
+    /// Queues a task from a thread that runs no worker of this scheduler.
+    fn inject(&'static self, runnable: Runnable) {
+        self.injector.push(runnable);
+        // The fence stands between the push and both looks that follow: at the idle word and at the phase.
+        self.idle.submitted();
+        if self.phase.load(Ordering::Relaxed) == STOPPING {
+            self.fail_injected();
+        } else if self.idle.calls_for_wake() {
+            self.notify();
+        }
+    }
+
+    /// Wakes one sleeper, unless somebody searches already.
+    #[cold]
+    fn notify(&'static self) {
+        while let Some(worker) = self.idle.notify() {
+            match self.processors[worker].seat.notify() {
+                Rouse::Unpark(parker) => return parker.unpark(),
+                Rouse::Start => return self.start_thread(worker),
+                Rouse::Gone => {
+                    // The worker runs already; the search that we counted for it is ours to end.
+                    if !(self.idle.found(worker) && self.has_work()) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts the thread of a worker that was notified and has none.
+    #[cold]
+    fn start_thread(&'static self, worker: usize) {
+        if self.flavor == Flavor::CurrentThread {
+            return;
+        }
+        let Some(host) = self.host() else { return };
+        let mut life = self.life.lock();
+        life.threads.retain(|thread| !thread.is_finished());
+        life.runners += 1;
+        drop(life);
+        self.idle.set_manned(worker, true);
+        match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
+            Ok(thread) => self.life.lock().threads.push(thread),
+            Err(error) => self.start_failed(worker, error),
+        }
+    }
+
+    /// The system refused a thread: somebody else has to do the work, or the callers have to know.
+    fn start_failed(&'static self, worker: usize, error: io::Error) {
+        self.idle.set_manned(worker, false);
+        let searching = self.processors[worker].seat.retract();
+        self.idle.park(worker, searching);
+        let runners = {
+            let mut life = self.life.lock();
+            life.runners -= 1;
+            life.runners
+        };
+        if runners > 0 {
+            // Those who run come by the injector within a few polls; those who sleep are preferred by the next notify.
+            self.wake_manned();
+            return;
+        }
+        let error = Error::new(error);
+        while let Some(runnable) = worker::steal_one(&self.injector) {
+            self.remote.completed.fetch_add(1, Ordering::Relaxed);
+            runnable.fail(error.clone());
+        }
+    }
+
+    /// Wakes every thread that sleeps on a seat; used where a single wake-up may not have reached anybody.
+    fn wake_manned(&self) {
+        for processor in &self.processors {
+            for sleeper in processor.seat.sleepers() {
+                sleeper.unpark();
+            }
+        }
+    }
+
+    /// True if some queue that others may take from is not empty.
+    fn has_work(&self) -> bool {
+        !self.injector.is_empty() || self.processors.iter().any(|processor| !processor.stealer.is_empty())
+    }
+
+    /// True once tasks are no longer polled but failed.
+    #[inline]
+    fn is_stopping(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == STOPPING
+    }
+}
+
+impl Ambient for Shared {
+    fn executor(&self) -> Option<Arc<dyn Executor>> {
+        Some(self.host()?.executor())
+    }
+}
+
+impl Schedule for &'static Shared {
+    #[inline]
+    fn schedule(&self, runnable: Runnable) {
+        if let Err(runnable) = self.on_worker(runnable, worker::push_woken) {
+            self.inject(runnable);
+        }
+    }
+
+    #[inline]
+    fn yielded(&self, runnable: Runnable) {
+        if let Err(runnable) = self.on_worker(runnable, worker::push_yielded) {
+            self.inject(runnable);
+        }
+    }
+
+    #[inline]
+    fn bind(&self, runnable: &Runnable) -> Option<SlotRef> {
+        let bound = context::with(|context| {
+            let context = context.filter(|context| ptr::eq(context.shared, *self))?;
+            Some(context.core.borrow_mut().as_mut()?.binder.bind(runnable))
+        });
+        Some(bound.unwrap_or_else(|| self.strays.lock().bind(runnable)))
+    }
+
+    #[inline]
+    fn unbind(&self, slot: SlotRef) {
+        let unbound = context::with(|context| {
+            let context = context.filter(|context| ptr::eq(context.shared, *self))?;
+            context.core.borrow_mut().as_mut()?.binder.unbind(slot);
+            Some(())
+        });
+        if unbound.is_none() {
+            cell::unbind(slot);
+        }
+    }
+
+    fn report(&self, unobserved: Unobserved) {
+        let host = self.host();
+        match host {
+            Some(host) => host.report(unobserved),
+            None => report(None, unobserved),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a thread has in hand while it runs a worker, reachable from the wake-ups of the tasks that it polls.
+#![expect(unsafe_code, reason = "a thread-local pointer into the frame of the thread's run loop")]
+
+use std::cell::{Cell, RefCell};
+use std::ptr;
+
+use super::Shared;
+use super::worker::Core;
+use crate::loom::Arc;
+use crate::parker::Parker;
+
+/// The run loop's frame.
+pub(super) struct Context {
+    pub(super) shared: &'static Shared,
+    /// Empty while the worker is somebody else's: asleep, lent, or left behind for blocking code.
+    pub(super) core: RefCell<Option<Box<Core>>>,
+    pub(super) parker: Arc<Parker>,
+    /// A guest inside `block_on` rather than a worker thread.
+    pub(super) guest: bool,
+}
+
+thread_local! {
+    static CURRENT: Cell<*const Context> = const { Cell::new(ptr::null()) };
+    /// The runtime that `spawn` and the like mean on this thread.
+    static ENTERED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
+}
+
+/// Makes `context` this thread's while `f` runs.
+pub(super) fn scope<R>(context: &Context, f: impl FnOnce() -> R) -> R {
+    struct Restore(*const Context);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.with(|current| current.set(self.0));
+        }
+    }
+    let _restore = Restore(CURRENT.with(|current| current.replace(context)));
+    f()
+}
+
+/// Calls `f` with this thread's context, if it runs a worker.
+#[inline]
+pub(super) fn with<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
+    let context = CURRENT.with(Cell::get);
+    // SAFETY: `scope` set the pointer from a reference that outlives the scope, and takes it back when the scope ends.
+    f(unsafe { context.as_ref() })
+}
+
+/// The runtime that this thread stands in.
+#[inline]
+pub(crate) fn entered() -> Option<&'static Shared> {
+    ENTERED.with(Cell::get)
+}
+
+/// Sets the runtime that this thread stands in.
+pub(crate) fn set_entered(shared: Option<&'static Shared>) {
+    ENTERED.with(|entered| entered.set(shared));
+}

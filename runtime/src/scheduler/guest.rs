@@ -1,0 +1,244 @@
+//! Threads that wait inside the runtime: `block_on`, which lends its thread to the scheduler meanwhile, and blocking
+//! code on a worker, which leaves the worker to somebody else.
+//!
+//! # Protocol of `block_on`
+//! 1. Poll the future if it was woken; the thread runs no worker during that poll, because the future may block (on a
+//! multi-thread runtime; a current-thread runtime has no other thread to go on with, and keeps its worker). 2. Claim a
+//! sleeping worker and run its loop until the future is woken. 3. Without a free worker, sleep until the future is woken.
+//!
+//! A nested call never runs unrelated tasks on top of the stack (rayon issues 854 and 1064: that recursion has no
+//! bound): it leaves the worker to another thread and sleeps. The one worker of a current-thread runtime has nobody to
+//! be left to; there the nested call runs its tasks, all but those that stand on the stack already.
+
+use std::pin::{Pin, pin};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+
+use super::context::{self, Context};
+use super::idle::Prefer;
+use super::seat::Refused;
+use super::worker::Exit;
+use super::{Flavor, Shared};
+use crate::context::set_async;
+use crate::coop::BudgetGuard;
+use crate::loom::Arc;
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::parker::Parker;
+
+/// The waker of the future given to `block_on`. It outlives the call if somebody keeps it.
+struct Signal {
+    woken: AtomicBool,
+    parker: Arc<Parker>,
+}
+
+impl Signal {
+    fn is_set(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// ORDERING: Acquire, pairs with `wake_by_ref`: the poll sees what the waker wrote.
+    fn take(&self) -> bool {
+        self.woken.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &std::sync::Arc<Self>) {
+        // ORDERING: Release, pairs with `take`. A swap even if set: every waker's writes count.
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.parker.unpark();
+        }
+    }
+}
+
+/// Sets the flag that this thread polls tasks, and puts it back.
+struct Async(bool);
+
+impl Async {
+    fn set(on: bool) -> Self {
+        Async(set_async(on))
+    }
+}
+
+impl Drop for Async {
+    fn drop(&mut self) {
+        set_async(self.0);
+    }
+}
+
+/// Runs `future` on this thread until it is ready, and tasks of `shared` while it is not.
+pub(crate) fn block_on<F: Future>(shared: &'static Shared, future: F) -> F::Output {
+    let future = pin!(future);
+    if shared.is_here() {
+        nested(shared, future)
+    } else {
+        let context = Context { shared, core: Default::default(), parker: Parker::new(), guest: true };
+        // A worker of another runtime must not be kept waiting either.
+        block_in_place(|| context::scope(&context, || outermost(&context, future)))
+    }
+}
+
+fn outermost<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
+    /// Leaves the worker also when the future panics.
+    struct Leave<'a>(&'a Context);
+    impl Drop for Leave<'_> {
+        fn drop(&mut self) {
+            self.0.leave_as_guest();
+        }
+    }
+
+    let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: context.parker.clone() });
+    let waker = Waker::from(signal.clone());
+    let _leave = Leave(context);
+    let keep = context.shared.flavor == Flavor::CurrentThread;
+    loop {
+        if keep {
+            context.enter_as_guest();
+        }
+        if signal.take() {
+            if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
+                return output;
+            }
+        }
+        if context.enter_as_guest() {
+            let _async = Async::set(true);
+            let exit = context.run(|| signal.is_set());
+            if !keep || exit == Exit::Stopped {
+                context.leave_as_guest();
+            }
+            if exit == Exit::Stopped {
+                wait_for(&signal);
+            }
+        } else if keep {
+            context.shared.queue_guest(&context.parker);
+            if !signal.is_set() {
+                context.parker.park();
+            }
+        } else {
+            wait_for(&signal);
+        }
+    }
+}
+
+/// `block_on` on a thread that runs a worker of the same runtime already.
+fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Output {
+    if shared.flavor == Flavor::MultiThread {
+        return block_in_place(|| {
+            let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: Parker::new() });
+            let waker = Waker::from(signal.clone());
+            loop {
+                wait_for(&signal);
+                signal.take();
+                if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
+                    return output;
+                }
+            }
+        });
+    }
+    context::with(|context| {
+        let context = context.expect("the thread runs a worker");
+        let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: context.parker.clone() });
+        let waker = Waker::from(signal.clone());
+        loop {
+            if signal.take() {
+                if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
+                    return output;
+                }
+            }
+            if context.run(|| signal.is_set()) != Exit::Woken {
+                wait_for(&signal);
+            }
+        }
+    })
+}
+
+/// Sleeps until the future is woken.
+fn wait_for(signal: &Signal) {
+    while !signal.is_set() {
+        signal.parker.park();
+    }
+}
+
+fn poll_root<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    let _async = Async::set(true);
+    let _budget = BudgetGuard::fresh();
+    future.poll(&mut TaskContext::from_waker(waker))
+}
+
+/// Runs blocking code in the middle of a task: the rest of the worker's tasks go to another thread first.
+///
+/// Anywhere else it just calls `f`.
+pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
+    context::with(|context| {
+        let Some(context) = context.filter(|context| context.core.borrow().is_some()) else {
+            let _sync = Async::set(false);
+            return f();
+        };
+        if context.shared.flavor == Flavor::CurrentThread {
+            let _sync = Async::set(false);
+            return f();
+        }
+        if context.guest {
+            context.leave_as_guest();
+        } else {
+            context.leave_seat();
+        }
+        let result = {
+            let _sync = Async::set(false);
+            f()
+        };
+        // With luck the worker, or another, is free again; otherwise this poll ends without one.
+        if context.guest {
+            context.enter_as_guest();
+        } else {
+            context.reoccupy();
+        }
+        result
+    })
+}
+
+impl Context {
+    /// Takes a sleeping worker for this thread to run; true if it has one.
+    fn enter_as_guest(&self) -> bool {
+        if self.core.borrow().is_some() {
+            return true;
+        }
+        let shared = self.shared;
+        if shared.is_stopping() {
+            return false;
+        }
+        let worker = match shared.flavor {
+            Flavor::MultiThread => match shared.idle.claim(Prefer::Vacant) {
+                Some(worker) => worker,
+                None => return false,
+            },
+            Flavor::CurrentThread => 0,
+        };
+        match shared.processors[worker].seat.borrow(&self.parker) {
+            Ok(taken) => {
+                shared.runner_came();
+                shared.idle.set_manned(worker, true);
+                let mut core = taken.core;
+                core.set_searching(taken.searching);
+                self.core.replace(Some(core));
+                true
+            }
+            Err(refused @ Refused::Occupied(_)) if shared.flavor == Flavor::MultiThread => {
+                shared.make_good(refused);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives the worker back, if this thread has one.
+    fn leave_as_guest(&self) {
+        if self.core.borrow().is_some() {
+            self.leave_seat();
+            self.shared.runner_left();
+        }
+    }
+}

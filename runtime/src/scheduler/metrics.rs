@@ -1,0 +1,101 @@
+//! Counters: each written by one worker with plain stores, read by anybody.
+
+use super::Shared;
+use crate::id::TaskId;
+use crate::loom::atomic::{AtomicU64, Ordering};
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) polls: Counter,
+    pub(super) spawned: Counter,
+    pub(super) completed: Counter,
+    pub(super) stolen: Counter,
+    pub(super) parks: Counter,
+    current: AtomicU64,
+}
+
+impl Stats {
+    /// Notes the task that is about to be polled.
+    #[inline]
+    pub(super) fn enter(&self, id: TaskId) {
+        // ORDERING: Relaxed, for reports only.
+        self.current.store(id.get(), Ordering::Relaxed);
+    }
+
+    /// No task is being polled any more.
+    #[inline]
+    pub(super) fn leave(&self) {
+        self.current.store(0, Ordering::Relaxed);
+    }
+
+    /// The task that is being polled.
+    pub(super) fn current(&self) -> Option<TaskId> {
+        TaskId::from_raw(self.current.load(Ordering::Relaxed))
+    }
+}
+
+/// A number with one writer at a time.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    /// ORDERING: Relaxed, and a load and a store rather than a locked addition: there is one writer, the thread that
+    /// has the worker's core, and the core's hand-over orders one writer's stores before the next one's loads.
+    #[inline]
+    pub(super) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The scheduler's figures at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) workers: usize,
+    pub(crate) parked: usize,
+    pub(crate) queued: usize,
+    pub(crate) injected: usize,
+    pub(crate) live: usize,
+    pub(crate) spawned: u64,
+    pub(crate) completed: u64,
+    pub(crate) polls: u64,
+    pub(crate) stolen: u64,
+    pub(crate) parks: u64,
+}
+
+impl Shared {
+    /// The tasks that are being polled at this moment.
+    pub(crate) fn polling(&self) -> Vec<TaskId> {
+        self.processors.iter().filter_map(|processor| processor.stats.current()).collect()
+    }
+
+    /// Figures of this moment; each is exact, together they are not of one instant.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        // Completions first: a task that ends in between is then counted as alive, never as a negative.
+        let mut snapshot = Snapshot {
+            workers: self.processors.len(),
+            parked: self.idle.parked(),
+            injected: self.injector.len(),
+            completed: self.remote.completed.load(Ordering::Relaxed),
+            ..Snapshot::default()
+        };
+        for processor in &self.processors {
+            snapshot.completed += processor.stats.completed.get();
+        }
+        snapshot.spawned = self.remote.spawned.load(Ordering::Relaxed);
+        for processor in &self.processors {
+            let stats = &processor.stats;
+            snapshot.spawned += stats.spawned.get();
+            snapshot.polls += stats.polls.get();
+            snapshot.stolen += stats.stolen.get();
+            snapshot.parks += stats.parks.get();
+            snapshot.queued += processor.stealer.len() + usize::from(!processor.next.is_empty());
+        }
+        snapshot.live = usize::try_from(snapshot.spawned.saturating_sub(snapshot.completed)).unwrap_or(usize::MAX);
+        snapshot
+    }
+}

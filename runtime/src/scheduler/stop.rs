@@ -1,0 +1,174 @@
+//! The end of a runtime, and what keeps a late wake-up from being lost in it.
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::worker::steal_one;
+use super::{DRAINING, Flavor, SPARE, STOPPING, Shared};
+use crate::cell::Runnable;
+use crate::error::Error;
+use crate::loom::Arc;
+use crate::loom::atomic::{Ordering, fence};
+use crate::parker::Parker;
+
+impl Shared {
+    /// Refuses new tasks; those that exist go on.
+    pub(crate) fn drain(&self) {
+        // ORDERING: Relaxed, a hint to submitters; nothing is lost when one misses it.
+        let _ = self.phase.compare_exchange(super::OPEN, DRAINING, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Waits until no task is left, for at most `grace`.
+    pub(crate) fn wait_until_empty(&self, grace: Duration) {
+        let deadline = Instant::now().checked_add(grace);
+        let mut life = self.life.lock();
+        while self.snapshot().live > 0 {
+            let left = match deadline {
+                None => Duration::MAX,
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            };
+            if left.is_zero() {
+                return;
+            }
+            (life, _) = self.changed.wait_timeout(life, left);
+        }
+    }
+
+    /// A worker has run out of work while somebody may be waiting for the end.
+    pub(super) fn idle_while_closing(&self) {
+        drop(self.life.lock());
+        self.changed.notify_all();
+    }
+
+    /// From here on whatever is dequeued fails; tasks that wait are dequeued.
+    pub(crate) fn stop(&'static self) {
+        self.phase.store(STOPPING, Ordering::Release);
+        // ORDERING: pairs with the fence in `Idle::submitted`: a submitter reads the new phase after its push, or the
+        // workers, which come after this fence, see the push.
+        fence(Ordering::SeqCst);
+        self.cancel_waiting();
+        self.wake_everybody();
+    }
+
+    /// Queues every task that waits, to be failed.
+    fn cancel_waiting(&self) -> bool {
+        let lists = self.processors.iter().map(|processor| &processor.owned).chain([&self.stray_list]);
+        let waiting: Vec<Runnable> = lists.flat_map(|list| list.cancel_all()).collect();
+        let any = !waiting.is_empty();
+        waiting.into_iter().for_each(|runnable| self.injector.push(runnable));
+        any
+    }
+
+    fn wake_everybody(&self) {
+        self.wake_manned();
+        for guest in std::mem::take(&mut self.life.lock().queue) {
+            guest.unpark();
+        }
+        self.changed.notify_all();
+    }
+
+    /// The threads that the runtime started, to be joined by whoever may wait.
+    pub(crate) fn threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.life.lock().threads)
+    }
+
+    /// Waits until no thread runs a worker, for at most `grace`; the number of those that still do.
+    pub(crate) fn wait_until_stopped(&self, grace: Duration) -> usize {
+        let deadline = Instant::now().checked_add(grace);
+        let mut life = self.life.lock();
+        while life.runners > 0 {
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            (life, _) = self.changed.wait_timeout(life, left);
+        }
+        life.runners
+    }
+
+    pub(super) fn runner_came(&self) {
+        self.life.lock().runners += 1;
+    }
+
+    pub(super) fn runner_left(&'static self) {
+        let last = {
+            let mut life = self.life.lock();
+            life.runners -= 1;
+            life.runners == 0
+        };
+        self.changed.notify_all();
+        if last && self.is_stopping() {
+            self.sweep();
+        }
+    }
+
+    /// Fails everything that is left, unless somebody is still there to do it when they leave.
+    pub(crate) fn sweep_if_idle(&'static self) {
+        if self.life.lock().runners == 0 {
+            self.sweep();
+        }
+    }
+
+    /// Fails everything that is left. Called when nobody polls any more, by the last one to leave and by the owner.
+    pub(crate) fn sweep(&'static self) {
+        loop {
+            let cancelled = self.cancel_waiting();
+            let mut left: Vec<Runnable> = Vec::new();
+            for processor in &self.processors {
+                left.extend(processor.next.take());
+                left.extend(processor.seat.with_core(super::Core::drain).into_iter().flatten());
+            }
+            let failed = self.fail_all(left) + self.fail_injected();
+            if !cancelled && failed == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Empties the injector; returns how many tasks it failed.
+    pub(super) fn fail_injected(&self) -> usize {
+        self.fail_all(std::iter::from_fn(|| steal_one(&self.injector)))
+    }
+
+    fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>) -> usize {
+        let mut failed = 0;
+        for runnable in runnables {
+            self.remote.completed.fetch_add(1, Ordering::Relaxed);
+            runnable.fail(Error::shutdown());
+            failed += 1;
+        }
+        failed
+    }
+
+    /// Puts a stopped scheduler where the next runtime finds it. Nobody stands in it any more.
+    pub(crate) fn retire(&'static self) {
+        self.sweep();
+        self.threads().clear();
+        *self.host.lock() = None;
+        self.idle.reset(self.flavor == Flavor::MultiThread);
+        for processor in &self.processors {
+            processor.seat.reset();
+        }
+        SPARE.lock().push(self);
+    }
+
+    /// Waits for the one worker of a current-thread runtime.
+    pub(super) fn queue_guest(&self, parker: &Arc<Parker>) {
+        let mut life = self.life.lock();
+        if !life.queue.iter().any(|waiting| Arc::ptr_eq(waiting, parker)) {
+            life.queue.push(parker.clone());
+        }
+        drop(life);
+        // The worker may have become free before the entry was there.
+        if self.processors[0].seat.with_core(|_| ()).is_some() {
+            parker.unpark();
+        }
+    }
+
+    /// The one worker of a current-thread runtime is free: whoever waits may have it.
+    pub(super) fn next_guest(&self) {
+        for guest in std::mem::take(&mut self.life.lock().queue) {
+            guest.unpark();
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! A worker's core and the loop that runs it: pick, poll, search, sleep.
+//!
+//! # Where the next task comes from
+//! 1. every eighth pick, the injector; 2. the next slot, three times in a row at most; 3. the deque, oldest first;
+//! 4. a batch of the injector; 5. half of some other worker's deque; 6. some other worker's next slot, if that worker
+//! has been in one poll for a while. Yields and self-wakes go to the back of the deque.
+
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use super::context::{self, Context};
+use super::{Processor, STOPPING, Shared};
+use crate::cell::{Binder, Runnable};
+use crate::context::set_async;
+use crate::coop::BudgetGuard;
+use crate::error::Error;
+use crate::loom::Arc;
+use crate::loom::atomic::Ordering;
+use crate::loom::deque::{Injector, Steal, Stealer, Worker};
+use crate::parker::Parker;
+use crate::rng::Rng;
+
+/// Two loads on lines that seldom change, every eighth pick: an injected task waits for seven others at most.
+const INJECTOR_INTERVAL: u32 = 8;
+
+/// A pair of tasks that wake each other would otherwise keep the rest of the queue waiting for ever (tokio issue 5686).
+const NEXT_IN_A_ROW: u32 = 3;
+
+/// As many as crossbeam moves in one go.
+const BATCH: usize = 32;
+
+/// Lost races in a row with other thieves before a victim is left alone.
+const RETRIES: usize = 4;
+
+/// A victim's next slot is left to it unless its current poll is at least this old.
+const STUCK: Duration = Duration::from_micros(50);
+
+/// What a worker owns.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) index: usize,
+    deque: Worker<Runnable>,
+    pub(super) binder: Binder,
+    rng: Rng,
+    picks: u32,
+    next_in_a_row: u32,
+    /// Counted as searching in the idle word.
+    searching: bool,
+    /// What a victim with a full next slot was doing when this worker last looked.
+    suspect: Option<Suspect>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    victim: usize,
+    polls: u64,
+    since: Instant,
+}
+
+/// Why a run loop ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// The runtime is stopping and there is nothing left to fail.
+    Stopped,
+    /// The core was left behind for blocking code, and no other was free.
+    LostCore,
+    /// The future of `block_on` was woken.
+    Woken,
+}
+
+impl Core {
+    pub(super) fn new(index: usize, binder: Binder) -> Self {
+        let seed = (index as u32).wrapping_mul(0x9E37_79B9) ^ 0x5bd1_e995;
+        Core {
+            index,
+            deque: Worker::new_fifo(),
+            binder,
+            rng: Rng::new(seed),
+            picks: 0,
+            next_in_a_row: 0,
+            searching: false,
+            suspect: None,
+        }
+    }
+
+    pub(super) fn stealer(&self) -> Stealer<Runnable> {
+        self.deque.stealer()
+    }
+
+    pub(super) fn set_searching(&mut self, searching: bool) {
+        self.searching = searching;
+    }
+
+    /// Everything that is queued here, for the end.
+    pub(super) fn drain(&mut self) -> Vec<Runnable> {
+        std::iter::from_fn(|| self.deque.pop()).collect()
+    }
+
+    /// The next task of the worker's own.
+    #[inline]
+    fn pick(&mut self, shared: &'static Shared, own: &Processor) -> Option<Runnable> {
+        self.picks = self.picks.wrapping_add(1);
+        if self.picks % INJECTOR_INTERVAL == 0 && !shared.injector.is_empty() {
+            if let Some(runnable) = steal_one(&shared.injector) {
+                return Some(runnable);
+            }
+        }
+        if self.next_in_a_row < NEXT_IN_A_ROW {
+            if let Some(runnable) = own.next.take() {
+                self.next_in_a_row += 1;
+                return Some(runnable);
+            }
+        }
+        self.next_in_a_row = 0;
+        self.deque.pop().or_else(|| own.next.take())
+    }
+
+    /// A task of somebody else's.
+    #[cold]
+    fn search(&mut self, shared: &'static Shared) -> Option<Runnable> {
+        if !shared.injector.is_empty() {
+            let fair = shared.injector.len() / shared.processors.len() + 1;
+            let steal = || shared.injector.steal_batch_with_limit_and_pop(&self.deque, fair.min(BATCH));
+            if let Some(runnable) = insist(steal) {
+                return Some(runnable);
+            }
+        }
+        if shared.processors.len() == 1 {
+            return None;
+        }
+        self.searching = self.searching || shared.idle.search(self.index);
+        if !self.searching {
+            return None;
+        }
+        self.steal(shared).or_else(|| self.steal_next(shared))
+    }
+
+    fn victims(&mut self, shared: &'static Shared) -> impl Iterator<Item = usize> + use<> {
+        let (count, own) = (shared.processors.len(), self.index);
+        let start = self.rng.below(count);
+        (start..count).chain(0..start).filter(move |victim| *victim != own)
+    }
+
+    fn steal(&mut self, shared: &'static Shared) -> Option<Runnable> {
+        self.victims(shared).find_map(|victim| {
+            let victim = &shared.processors[victim];
+            if victim.stealer.is_empty() {
+                return None;
+            }
+            let stolen = insist(|| victim.stealer.steal_batch_with_limit_and_pop(&self.deque, BATCH))?;
+            shared.processors[self.index].stats.stolen.add(1 + self.deque.len() as u64);
+            Some(stolen)
+        })
+    }
+
+    /// Takes the next slot of a worker that has been in the same poll since this worker looked before.
+    fn steal_next(&mut self, shared: &'static Shared) -> Option<Runnable> {
+        let victim = self.victims(shared).find(|victim| !shared.processors[*victim].next.is_empty());
+        let Some(victim) = victim else {
+            self.suspect = None;
+            return None;
+        };
+        let polls = shared.processors[victim].stats.polls.get();
+        match self.suspect {
+            Some(old) if old.victim == victim && old.polls == polls => {
+                if old.since.elapsed() < STUCK {
+                    return None;
+                }
+                self.suspect = None;
+                shared.processors[victim].next.take()
+            }
+            _ => {
+                self.suspect = Some(Suspect { victim, polls, since: Instant::now() });
+                None
+            }
+        }
+    }
+
+    /// Everything in the worker's hands goes where others can take it.
+    pub(super) fn expose(&mut self, own: &Processor) {
+        if let Some(runnable) = own.next.take() {
+            self.deque.push(runnable);
+        }
+    }
+}
+
+/// One task of the injector.
+pub(super) fn steal_one(injector: &Injector<Runnable>) -> Option<Runnable> {
+    insist(|| injector.steal())
+}
+
+/// Tries again after a lost race, a few times.
+fn insist(mut steal: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+    for _ in 0..RETRIES {
+        match steal() {
+            Steal::Success(runnable) => return Some(runnable),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+    None
+}
+
+/// A task that was woken runs next; what it displaces queues. True if the push calls for a wake-up.
+#[inline]
+pub(super) fn push_woken(shared: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {
+    match shared.processors[core.index].next.put(runnable) {
+        None => false,
+        Some(displaced) => {
+            core.deque.push(displaced);
+            shared.idle.calls_for_wake()
+        }
+    }
+}
+
+/// A fresh task runs next if nothing else does, or else queues. True if the push calls for a wake-up.
+#[inline]
+pub(super) fn push_spawned(shared: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {
+    let own = &shared.processors[core.index];
+    own.stats.spawned.add(1);
+    if own.next.is_empty() {
+        own.next.put(runnable);
+        return false;
+    }
+    core.deque.push(runnable);
+    shared.idle.calls_for_wake()
+}
+
+/// A task that yielded runs after the others. This worker is about to pick, so nobody is woken for it.
+#[inline]
+pub(super) fn push_yielded(_: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {
+    core.deque.push(runnable);
+    false
+}
+
+/// The body of a worker's own thread.
+pub(super) fn main(shared: &'static Shared, worker: usize) {
+    let parker = Parker::new();
+    let context = Context { shared, core: Default::default(), parker, guest: false };
+    if let Some(taken) = shared.processors[worker].seat.take(&context.parker) {
+        let mut core = taken.core;
+        core.searching = taken.searching;
+        context.core.replace(Some(core));
+        set_async(true);
+        context::scope(&context, || while context.run(|| false) != Exit::Stopped && context.reoccupy() {});
+        context.leave_seat();
+        set_async(false);
+    }
+    for processor in &shared.processors {
+        processor.seat.desert(&context.parker);
+    }
+    shared.runner_left();
+}
+
+impl Context {
+    fn own(&self, core: &Core) -> &'static Processor {
+        &self.shared.processors[core.index]
+    }
+
+    /// Runs the worker until the runtime stops, the core is lost, or `woken` says so.
+    pub(super) fn run(&self, woken: impl Fn() -> bool) -> Exit {
+        let budget = BudgetGuard::fresh();
+        loop {
+            if woken() {
+                return Exit::Woken;
+            }
+            let picked = {
+                let mut core = self.core.borrow_mut();
+                let Some(core) = core.as_mut() else { return Exit::LostCore };
+                let own = self.own(core);
+                match core.pick(self.shared, own).or_else(|| core.search(self.shared)) {
+                    Some(runnable) => Some((runnable, self.picked(core))),
+                    None => None,
+                }
+            };
+            match picked {
+                Some((runnable, wake)) => {
+                    if wake {
+                        self.shared.notify();
+                    }
+                    budget.refill();
+                    self.execute(runnable);
+                }
+                None => match self.sleep(&woken) {
+                    None => {}
+                    Some(exit) => return exit,
+                },
+            }
+        }
+    }
+
+    /// Ends a search that was successful, and looks whether somebody else could help; true if somebody should.
+    #[inline]
+    fn picked(&self, core: &mut Core) -> bool {
+        if core.searching {
+            core.searching = false;
+            return self.shared.idle.found(core.index) && self.shared.has_work();
+        }
+        !core.deque.is_empty() && self.shared.idle.calls_for_wake()
+    }
+
+    /// Polls a task, or fails it if the runtime is stopping.
+    #[inline]
+    fn execute(&self, runnable: Runnable) {
+        if let Some(core) = self.core.borrow().as_ref() {
+            self.own(core).stats.enter(runnable.id());
+        }
+        let completed = if self.shared.is_stopping() {
+            runnable.fail(Error::shutdown());
+            true
+        } else {
+            runnable.run()
+        };
+        let core = self.core.borrow();
+        match core.as_ref() {
+            Some(core) => {
+                let stats = &self.own(core).stats;
+                stats.polls.add(1);
+                stats.leave();
+                if completed {
+                    stats.completed.add(1);
+                }
+            }
+            // The poll left the core behind.
+            None => {
+                self.shared.remote.completed.fetch_add(u64::from(completed), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Puts the core down and sleeps until there is work, or a reason to end the loop.
+    #[cold]
+    fn sleep(&self, woken: &impl Fn() -> bool) -> Option<Exit> {
+        let shared = self.shared;
+        let mut core = self.core.take().expect("the loop has just used the core");
+        let (worker, searching) = (core.index, std::mem::take(&mut core.searching));
+        let suspicious = core.suspect.is_some();
+        let own = self.own(&core);
+        own.stats.parks.add(1);
+        own.seat.put(core);
+        shared.idle.park(worker, searching);
+        if shared.phase.load(Ordering::Relaxed) != super::OPEN {
+            shared.idle_while_closing();
+        }
+        // The second look that the protocol asks of everybody who parks.
+        let mut look_again = shared.has_work();
+        loop {
+            let stopping = shared.is_stopping();
+            if look_again || stopping || woken() {
+                shared.idle.leave(worker);
+                look_again = false;
+            }
+            if !shared.idle.is_parked(worker) {
+                if let Some(taken) = own.seat.take(&self.parker) {
+                    return self.awake(taken, stopping);
+                }
+                // A guest runs the worker; its own thread sleeps on, unless everything ends.
+                if stopping {
+                    return Some(Exit::Stopped);
+                }
+            }
+            if suspicious && !stopping {
+                // Somebody's next slot was full: look once more whether that somebody is stuck.
+                self.parker.park_timeout(2 * STUCK);
+                look_again = true;
+            } else {
+                self.parker.park();
+            }
+        }
+    }
+
+    /// Goes on with the core in hand.
+    fn awake(&self, taken: super::seat::Taken<Core>, stopping: bool) -> Option<Exit> {
+        let mut core = taken.core;
+        core.searching = taken.searching;
+        let own = self.own(&core);
+        let done = stopping && core.deque.is_empty() && own.next.is_empty() && !self.shared.has_work();
+        self.core.replace(Some(core));
+        done.then_some(Exit::Stopped)
+    }
+
+    /// Gives the worker up; whoever is notified next runs it. What it has queued is offered at once.
+    pub(super) fn leave_seat(&self) {
+        let Some(mut core) = self.core.take() else { return };
+        let (shared, worker) = (self.shared, core.index);
+        let own = self.own(&core);
+        core.expose(own);
+        own.stats.leave();
+        let searching = std::mem::take(&mut core.searching);
+        let manned = own.seat.give_back(core);
+        shared.idle.set_manned(worker, manned);
+        if shared.flavor == super::Flavor::CurrentThread {
+            shared.next_guest();
+            return;
+        }
+        shared.idle.park(worker, searching);
+        if shared.has_work() && shared.phase.load(Ordering::Relaxed) != STOPPING {
+            shared.notify();
+        }
+    }
+
+    /// Takes a worker that nobody has after blocking code; false if there is none, and the thread has to go.
+    pub(super) fn reoccupy(&self) -> bool {
+        let shared = self.shared;
+        let Some(worker) = shared.idle.claim(super::idle::Prefer::Vacant) else { return false };
+        match shared.processors[worker].seat.occupy(&self.parker) {
+            Ok(taken) => {
+                shared.idle.set_manned(worker, true);
+                let mut core = taken.core;
+                core.searching = taken.searching;
+                self.core.replace(Some(core));
+                true
+            }
+            Err(refused) => {
+                shared.make_good(refused);
+                false
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Wakes whom a failed claim took out of the idle word.
+    pub(super) fn make_good(&self, refused: super::seat::Refused) {
+        match refused {
+            super::seat::Refused::Occupied(sleeper) => sleeper.unpark(),
+            super::seat::Refused::Gone => {}
+        }
+    }
+
+    /// True if this thread runs a worker of this scheduler, or a guest of it stands below on the stack.
+    pub(super) fn is_here(&'static self) -> bool {
+        context::with(|context| context.is_some_and(|context| ptr::eq(context.shared, self)))
+    }
+}
+
+const _: () = {
+    const fn send<T: Send>() {}
+    send::<Core>();
+    send::<Arc<Parker>>();
+};
