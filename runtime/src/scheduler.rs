@@ -244,17 +244,10 @@ impl Shared {
     /// Wakes one sleeper, unless somebody searches already.
     #[cold]
     fn notify(&'static self) {
-        while let Some(worker) = self.idle.notify() {
-            match self.processors[worker].seat.notify() {
-                Rouse::Unpark(parker) => return parker.unpark(),
-                Rouse::Start => return self.start_thread(worker),
-                Rouse::Gone => {
-                    // The worker runs already; the search that we counted for it is ours to end.
-                    if !(self.idle.found(worker) && self.has_work()) {
-                        return;
-                    }
-                }
-            }
+        let Some(worker) = self.idle.notify() else { return };
+        match self.processors[worker].seat.notify() {
+            Rouse::Unpark(parker) => parker.unpark(),
+            Rouse::Start => self.start_thread(worker),
         }
     }
 
@@ -279,8 +272,8 @@ impl Shared {
     /// The system refused a thread: somebody else has to do the work, or the callers have to know.
     fn start_failed(&'static self, worker: usize, error: io::Error) {
         self.idle.set_manned(worker, false);
-        let searching = self.processors[worker].seat.retract();
-        self.idle.park(worker, searching);
+        self.processors[worker].seat.retract();
+        self.idle.park(worker, true);
         let runners = {
             let mut life = self.life.lock();
             life.runners -= 1;

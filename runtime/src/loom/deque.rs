@@ -93,8 +93,15 @@ mod shim {
         pub(crate) fn steal(&self) -> Steal<T> {
             self.0.lock().unwrap().pop_front().map_or(Steal::Empty, Steal::Success)
         }
-        pub(crate) fn steal_batch_with_limit_and_pop(&self, to: &Worker<T>, limit: usize) -> Steal<T> {
-            take_batch(&self.0, to, limit)
+        pub(crate) fn steal_batch_with_limit(&self, to: &Worker<T>, limit: usize) -> Steal<()> {
+            match take_batch(&self.0, to, limit) {
+                Steal::Success(first) => {
+                    to.0.lock().unwrap().push_front(first);
+                    Steal::Success(())
+                }
+                Steal::Empty => Steal::Empty,
+                Steal::Retry => Steal::Retry,
+            }
         }
     }
 }

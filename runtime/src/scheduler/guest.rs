@@ -15,7 +15,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
 use super::context::{self, Context};
 use super::idle::Prefer;
-use super::seat::Refused;
+use super::seat::Occupied;
 use super::worker::Exit;
 use super::{Flavor, Shared};
 use crate::context::set_async;
@@ -210,28 +210,20 @@ impl Context {
         if shared.is_stopping() {
             return false;
         }
-        let worker = match shared.flavor {
-            Flavor::MultiThread => match shared.idle.claim(Prefer::Vacant) {
-                Some(worker) => worker,
-                None => return false,
-            },
-            Flavor::CurrentThread => 0,
+        let taken = match shared.flavor {
+            Flavor::MultiThread => shared.idle.claim(Prefer::Vacant).and_then(|worker| {
+                let taken = shared.processors[worker].seat.borrow(&self.parker);
+                taken.map_err(|Occupied(sleeper)| sleeper.unpark()).ok()
+            }),
+            Flavor::CurrentThread => shared.processors[0].seat.borrow_free(&self.parker),
         };
-        match shared.processors[worker].seat.borrow(&self.parker) {
-            Ok(taken) => {
-                shared.runner_came();
-                shared.idle.set_manned(worker, true);
-                let mut core = taken.core;
-                core.set_searching(taken.searching);
-                self.core.replace(Some(core));
-                true
-            }
-            Err(refused @ Refused::Occupied(_)) if shared.flavor == Flavor::MultiThread => {
-                shared.make_good(refused);
-                false
-            }
-            Err(_) => false,
-        }
+        let Some(taken) = taken else { return false };
+        shared.runner_came();
+        shared.idle.set_manned(taken.core.index, true);
+        let mut core = taken.core;
+        core.set_searching(taken.searching);
+        self.core.replace(Some(core));
+        true
     }
 
     /// Gives the worker back, if this thread has one.

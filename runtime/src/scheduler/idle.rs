@@ -191,12 +191,6 @@ impl Idle {
         word.state.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// True while nobody has taken the worker out of the bitmap.
-    pub(super) fn is_parked(&self, worker: usize) -> bool {
-        let (word, bit) = self.of(worker);
-        word.state.load(Ordering::Acquire) & bit != 0
-    }
-
     /// Back to how it was made, for a scheduler that is used again.
     pub(super) fn reset(&self, parked: bool) {
         let fresh = Idle::new(self.workers, parked);

@@ -3,7 +3,17 @@
 //! A *core* is what a worker owns (deque, rng, counters). It is in exactly one place: in the hands of the thread that
 //! runs the worker, or here. Threads come and go: the worker's own thread sleeps on its seat, a thread inside `block_on`
 //! takes a sleeping worker's core and gives it back, a worker that enters blocking code leaves its core for another
-//! thread. The idle word says who *may* take a core; the seat's lock says who *did*.
+//! thread.
+//!
+//! # Protocol
+//! The core is put down *before* the worker's bit is set in the idle word, and is taken only by whoever cleared the bit,
+//! so that each setting of the bit has one taker. Clearing the bit for somebody else is an *offer*: the seat keeps it
+//! until the sleeper, awake, accepts it. A sleeper that is awake for another reason has to clear the bit itself; if the
+//! bit is gone and there is no offer yet, one is on its way, and a wake-up with it.
+//!
+//! # Rejected
+//! Taking a core whenever it is there and the bit is clear: between putting the core down and setting the bit that is
+//! true as well, and a thread with a stale wake-up then ran a worker that was about to be announced as asleep.
 
 use crate::loom::Arc;
 use crate::loom::lock::Mutex;
@@ -23,8 +33,15 @@ struct Inner<C> {
     displaced: Option<Arc<Parker>>,
     /// A guest has the seat: another guest must leave it alone.
     lent: bool,
-    /// The taker is counted as searching.
-    notified: bool,
+    offer: Option<Offer>,
+}
+
+/// Somebody cleared the worker's bit for the sleeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    /// And counted it as searching.
+    Search,
+    Run,
 }
 
 /// How to get a notified worker running.
@@ -34,8 +51,6 @@ pub(super) enum Rouse {
     Unpark(Arc<Parker>),
     /// No thread sleeps here: start one.
     Start,
-    /// Somebody runs the worker already: the caller is the searcher that it counted.
-    Gone,
 }
 
 /// A core, and what comes with it.
@@ -46,60 +61,106 @@ pub(super) struct Taken<C> {
     pub(super) searching: bool,
 }
 
-/// Why a guest or a returning thread could not have a worker that it claimed.
+/// What a sleeper that is awake finds.
 #[derive(Debug)]
-pub(super) enum Refused {
-    /// It is somebody's who sleeps: wake them, for the claim took them out of the idle word.
-    Occupied(Arc<Parker>),
-    /// Somebody runs it already.
-    Gone,
+#[must_use]
+pub(super) enum Resume<C> {
+    Taken(Taken<C>),
+    /// Nothing yet: sleep on.
+    Asleep,
+    /// A guest has the seat.
+    Displaced,
+}
+
+/// The seat is somebody's who sleeps: the claim took them out of the idle word, so wake them.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Occupied(pub(super) Arc<Parker>);
+
+impl<C> Inner<C> {
+    fn take(&mut self, searching: bool) -> Taken<C> {
+        self.offer = None;
+        Taken { core: self.core.take().expect("whoever cleared the bit finds the core"), searching }
+    }
+
+    /// Takes the core of a worker whose bit the caller cleared, unless the seat is `taken`.
+    fn claim(&mut self, taken: bool) -> Result<Taken<C>, Occupied> {
+        match &self.sleeper {
+            Some(sleeper) if taken => {
+                self.offer = Some(Offer::Run);
+                Err(Occupied(sleeper.clone()))
+            }
+            _ => Ok(self.take(false)),
+        }
+    }
 }
 
 impl<C> Seat<C> {
     pub(super) fn new(core: C) -> Self {
         let core = Some(Box::new(core));
-        Seat { inner: Mutex::new(Inner { core, sleeper: None, displaced: None, lent: false, notified: false }) }
+        Seat { inner: Mutex::new(Inner { core, sleeper: None, displaced: None, lent: false, offer: None }) }
     }
 
-    /// Takes the core if it is there; the caller sleeps here from now on when it has nothing to do.
-    pub(super) fn take(&self, sleeper: &Arc<Parker>) -> Option<Taken<C>> {
+    /// Accepts the offer that the thread was started for; the caller sleeps here from now on.
+    pub(super) fn start(&self, sleeper: &Arc<Parker>) -> Option<Taken<C>> {
         let mut inner = self.inner.lock();
-        let core = inner.core.take()?;
+        let offer = inner.offer?;
         inner.sleeper = Some(sleeper.clone());
-        Some(Taken { core, searching: std::mem::take(&mut inner.notified) })
+        Some(inner.take(offer == Offer::Search))
     }
 
-    /// Takes the core for a guest, who will give it back; the worker's own thread sleeps on.
-    pub(super) fn borrow(&self, guest: &Arc<Parker>) -> Result<Taken<C>, Refused> {
+    /// Accepts an offer or, if the sleeper `wants` to be awake and can clear the bit with `leave`, just takes the core.
+    pub(super) fn resume(&self, sleeper: &Arc<Parker>, wants: bool, leave: impl FnOnce() -> bool) -> Resume<C> {
         let mut inner = self.inner.lock();
-        if let (true, Some(sleeper)) = (inner.lent, &inner.sleeper) {
-            return Err(Refused::Occupied(sleeper.clone()));
+        if !inner.sleeper.as_ref().is_some_and(|own| Arc::ptr_eq(own, sleeper)) {
+            return Resume::Displaced;
         }
-        let core = inner.core.take().ok_or(Refused::Gone)?;
+        match inner.offer {
+            Some(offer) => Resume::Taken(inner.take(offer == Offer::Search)),
+            None if wants && leave() => Resume::Taken(inner.take(false)),
+            None => Resume::Asleep,
+        }
+    }
+
+    /// Takes the core of a worker that the caller claimed, as a guest, who will give it back; the worker's own thread
+    /// sleeps on.
+    pub(super) fn borrow(&self, guest: &Arc<Parker>) -> Result<Taken<C>, Occupied> {
+        let mut inner = self.inner.lock();
+        let lent = inner.lent;
+        let taken = inner.claim(lent)?;
         inner.lent = true;
         inner.displaced = inner.sleeper.replace(guest.clone());
-        Ok(Taken { core, searching: std::mem::take(&mut inner.notified) })
+        Ok(taken)
     }
 
-    /// Takes the core for a thread that has lost its own worker, if no thread belongs here.
-    pub(super) fn occupy(&self, sleeper: &Arc<Parker>) -> Result<Taken<C>, Refused> {
+    /// Takes the core as a guest if it lies here, whoever claimed it: for a worker without a thread or a bit.
+    pub(super) fn borrow_free(&self, guest: &Arc<Parker>) -> Option<Taken<C>> {
         let mut inner = self.inner.lock();
-        if let Some(sleeper) = &inner.sleeper {
-            return Err(Refused::Occupied(sleeper.clone()));
+        if inner.lent {
+            return None;
         }
-        let core = inner.core.take().ok_or(Refused::Gone)?;
-        inner.sleeper = Some(sleeper.clone());
-        Ok(Taken { core, searching: std::mem::take(&mut inner.notified) })
+        inner.core.as_ref()?;
+        inner.lent = true;
+        inner.sleeper = Some(guest.clone());
+        Some(inner.take(false))
     }
 
-    /// Puts the core down to sleep; the thread stays its sleeper.
+    /// Takes the core of a worker that the caller claimed, to stay, if no thread belongs here.
+    pub(super) fn occupy(&self, sleeper: &Arc<Parker>) -> Result<Taken<C>, Occupied> {
+        let mut inner = self.inner.lock();
+        let taken = inner.claim(true)?;
+        inner.sleeper = Some(sleeper.clone());
+        Ok(taken)
+    }
+
+    /// Puts the core down to sleep; the thread stays its sleeper. The bit is set after this.
     pub(super) fn put(&self, core: Box<C>) {
         let mut inner = self.inner.lock();
         debug_assert!(inner.core.is_none(), "a worker has one core");
         inner.core = Some(core);
     }
 
-    /// Puts the core down and goes away; true if a thread of the worker's own sleeps here.
+    /// Puts the core down and goes away; true if a thread of the worker's own sleeps here. The bit is set after this.
     pub(super) fn give_back(&self, core: Box<C>) -> bool {
         let mut inner = self.inner.lock();
         debug_assert!(inner.core.is_none(), "a worker has one core");
@@ -120,20 +181,17 @@ impl<C> Seat<C> {
         }
     }
 
-    /// Says that the worker was taken out of the idle word as a searcher.
+    /// Offers the worker, whose bit the caller cleared and which it counted as searching, to its sleeper.
     pub(super) fn notify(&self) -> Rouse {
         let mut inner = self.inner.lock();
-        if inner.core.is_none() {
-            return Rouse::Gone;
-        }
-        inner.notified = true;
+        debug_assert!(inner.core.is_some() && inner.offer.is_none(), "a bit has one taker");
+        inner.offer = Some(Offer::Search);
         inner.sleeper.clone().map_or(Rouse::Start, Rouse::Unpark)
     }
 
-    /// Takes a notification back that could not be delivered; false if somebody took it meanwhile.
-    pub(super) fn retract(&self) -> bool {
-        let mut inner = self.inner.lock();
-        inner.core.is_some() && std::mem::take(&mut inner.notified)
+    /// Takes an offer back that could not be delivered.
+    pub(super) fn retract(&self) {
+        self.inner.lock().offer = None;
     }
 
     /// Everybody who sleeps here, to be woken for the shutdown.
@@ -154,6 +212,6 @@ impl<C> Seat<C> {
         inner.sleeper = None;
         inner.displaced = None;
         inner.lent = false;
-        inner.notified = false;
+        inner.offer = None;
     }
 }

@@ -9,6 +9,8 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::context::{self, Context};
+use super::idle::Prefer;
+use super::seat::{Occupied, Resume, Taken};
 use super::{Processor, STOPPING, Shared};
 use crate::cell::{Binder, Runnable};
 use crate::context::set_async;
@@ -26,14 +28,20 @@ const INJECTOR_INTERVAL: u32 = 8;
 /// A pair of tasks that wake each other would otherwise keep the rest of the queue waiting for ever (tokio issue 5686).
 const NEXT_IN_A_ROW: u32 = 3;
 
-/// As many as crossbeam moves in one go.
+/// As many as crossbeam moves from a deque in one go.
 const BATCH: usize = 32;
+
+/// At most so many injected tasks at a time: about two microseconds between two polls.
+const SHARE: usize = 256;
 
 /// Lost races in a row with other thieves before a victim is left alone.
 const RETRIES: usize = 4;
 
 /// A victim's next slot is left to it unless its current poll is at least this old.
 const STUCK: Duration = Duration::from_micros(50);
+
+/// A worker that is busy with ever new tasks in its slot is not stuck: after so many looks the idle one sleeps.
+const LOOKS: u32 = 3;
 
 /// What a worker owns.
 #[derive(Debug)]
@@ -48,6 +56,8 @@ pub(super) struct Core {
     searching: bool,
     /// What a victim with a full next slot was doing when this worker last looked.
     suspect: Option<Suspect>,
+    /// How often in a row this worker has slept with an eye on a suspect.
+    looks: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +90,7 @@ impl Core {
             next_in_a_row: 0,
             searching: false,
             suspect: None,
+            looks: 0,
         }
     }
 
@@ -101,9 +112,7 @@ impl Core {
     fn pick(&mut self, shared: &'static Shared, own: &Processor) -> Option<Runnable> {
         self.picks = self.picks.wrapping_add(1);
         if self.picks % INJECTOR_INTERVAL == 0 && !shared.injector.is_empty() {
-            if let Some(runnable) = steal_one(&shared.injector) {
-                return Some(runnable);
-            }
+            self.take_share(shared);
         }
         if self.next_in_a_row < NEXT_IN_A_ROW {
             if let Some(runnable) = own.next.take() {
@@ -119,9 +128,8 @@ impl Core {
     #[cold]
     fn search(&mut self, shared: &'static Shared) -> Option<Runnable> {
         if !shared.injector.is_empty() {
-            let fair = shared.injector.len() / shared.processors.len() + 1;
-            let steal = || shared.injector.steal_batch_with_limit_and_pop(&self.deque, fair.min(BATCH));
-            if let Some(runnable) = insist(steal) {
+            self.take_share(shared);
+            if let Some(runnable) = self.deque.pop() {
                 return Some(runnable);
             }
         }
@@ -133,6 +141,19 @@ impl Core {
             return None;
         }
         self.steal(shared).or_else(|| self.steal_next(shared))
+    }
+
+    /// Moves this worker's share of the injected tasks behind its own, so that all run in about the order of arrival.
+    #[cold]
+    fn take_share(&mut self, shared: &'static Shared) {
+        let mut left = (shared.injector.len() / shared.processors.len() + 1).min(SHARE);
+        while left > 0 {
+            let before = self.deque.len();
+            if insist(|| shared.injector.steal_batch_with_limit(&self.deque, left)).is_none() {
+                return;
+            }
+            left = left.saturating_sub(self.deque.len().saturating_sub(before).max(1));
+        }
     }
 
     fn victims(&mut self, shared: &'static Shared) -> impl Iterator<Item = usize> + use<> {
@@ -190,10 +211,10 @@ pub(super) fn steal_one(injector: &Injector<Runnable>) -> Option<Runnable> {
 }
 
 /// Tries again after a lost race, a few times.
-fn insist(mut steal: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
     for _ in 0..RETRIES {
         match steal() {
-            Steal::Success(runnable) => return Some(runnable),
+            Steal::Success(stolen) => return Some(stolen),
             Steal::Empty => return None,
             Steal::Retry => {}
         }
@@ -237,7 +258,7 @@ pub(super) fn push_yielded(_: &'static Shared, core: &mut Core, runnable: Runnab
 pub(super) fn main(shared: &'static Shared, worker: usize) {
     let parker = Parker::new();
     let context = Context { shared, core: Default::default(), parker, guest: false };
-    if let Some(taken) = shared.processors[worker].seat.take(&context.parker) {
+    if let Some(taken) = shared.processors[worker].seat.start(&context.parker) {
         let mut core = taken.core;
         core.searching = taken.searching;
         context.core.replace(Some(core));
@@ -294,6 +315,7 @@ impl Context {
     fn picked(&self, core: &mut Core) -> bool {
         if core.searching {
             core.searching = false;
+            core.looks = 0;
             return self.shared.idle.found(core.index) && self.shared.has_work();
         }
         !core.deque.is_empty() && self.shared.idle.calls_for_wake()
@@ -334,7 +356,8 @@ impl Context {
         let shared = self.shared;
         let mut core = self.core.take().expect("the loop has just used the core");
         let (worker, searching) = (core.index, std::mem::take(&mut core.searching));
-        let suspicious = core.suspect.is_some();
+        let suspicious = core.suspect.is_some() && core.looks < LOOKS;
+        core.looks += 1;
         let own = self.own(&core);
         own.stats.parks.add(1);
         own.seat.put(core);
@@ -346,18 +369,12 @@ impl Context {
         let mut look_again = shared.has_work();
         loop {
             let stopping = shared.is_stopping();
-            if look_again || stopping || woken() {
-                shared.idle.leave(worker);
-                look_again = false;
-            }
-            if !shared.idle.is_parked(worker) {
-                if let Some(taken) = own.seat.take(&self.parker) {
-                    return self.awake(taken, stopping);
-                }
-                // A guest runs the worker; its own thread sleeps on, unless everything ends.
-                if stopping {
-                    return Some(Exit::Stopped);
-                }
+            let wants = std::mem::take(&mut look_again) || stopping || woken();
+            match own.seat.resume(&self.parker, wants, || shared.idle.leave(worker)) {
+                Resume::Taken(taken) => return self.awake(taken, stopping),
+                // A guest runs the worker, and ends with it what has to be ended.
+                Resume::Displaced if stopping => return Some(Exit::Stopped),
+                Resume::Displaced | Resume::Asleep => {}
             }
             if suspicious && !stopping {
                 // Somebody's next slot was full: look once more whether that somebody is stuck.
@@ -370,7 +387,7 @@ impl Context {
     }
 
     /// Goes on with the core in hand.
-    fn awake(&self, taken: super::seat::Taken<Core>, stopping: bool) -> Option<Exit> {
+    fn awake(&self, taken: Taken<Core>, stopping: bool) -> Option<Exit> {
         let mut core = taken.core;
         core.searching = taken.searching;
         let own = self.own(&core);
@@ -402,7 +419,7 @@ impl Context {
     /// Takes a worker that nobody has after blocking code; false if there is none, and the thread has to go.
     pub(super) fn reoccupy(&self) -> bool {
         let shared = self.shared;
-        let Some(worker) = shared.idle.claim(super::idle::Prefer::Vacant) else { return false };
+        let Some(worker) = shared.idle.claim(Prefer::Vacant) else { return false };
         match shared.processors[worker].seat.occupy(&self.parker) {
             Ok(taken) => {
                 shared.idle.set_manned(worker, true);
@@ -411,8 +428,8 @@ impl Context {
                 self.core.replace(Some(core));
                 true
             }
-            Err(refused) => {
-                shared.make_good(refused);
+            Err(Occupied(sleeper)) => {
+                sleeper.unpark();
                 false
             }
         }
@@ -420,14 +437,6 @@ impl Context {
 }
 
 impl Shared {
-    /// Wakes whom a failed claim took out of the idle word.
-    pub(super) fn make_good(&self, refused: super::seat::Refused) {
-        match refused {
-            super::seat::Refused::Occupied(sleeper) => sleeper.unpark(),
-            super::seat::Refused::Gone => {}
-        }
-    }
-
     /// True if this thread runs a worker of this scheduler, or a guest of it stands below on the stack.
     pub(super) fn is_here(&'static self) -> bool {
         context::with(|context| context.is_some_and(|context| ptr::eq(context.shared, self)))
