@@ -21,14 +21,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::cell::{self, Meta, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Host, Role, Unobserved, report};
 use crate::error::Error;
 use crate::loom::lock::{Condvar, Mutex};
-use crate::loom::mutant;
+use crate::loom::{JoinHandle, mutant};
 use crate::parker::Parker;
 
 /// A bounded set of threads for jobs that block.

@@ -26,6 +26,11 @@ mod raw;
 mod state;
 mod waker;
 
+#[cfg(all(test, runtime_loom))]
+pub(crate) mod models;
+#[cfg(all(test, not(runtime_loom)))]
+mod tests;
+
 
 use std::panic::Location;
 

@@ -9,10 +9,10 @@ use std::fmt;
 use std::io::{self, Write};
 use std::panic::Location;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::error::Error;
 use crate::id::TaskId;
+use crate::loom::JoinHandle;
 
 /// A piece of work without a result.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;

@@ -13,15 +13,17 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
+use crate::loom::local;
+
 /// 128 ready operations are a few microseconds of work; the figure that tokio settled on in 2020.
 const BUDGET: u32 = 128;
 
 /// No budget is in force: nothing is counted.
 const UNCONSTRAINED: u32 = u32::MAX;
 
-thread_local! {
+local! {
     /// Atomic, so that another thread may take a hogging task's budget away; its owner uses plain loads and stores.
-    static LEFT: AtomicU32 = const { AtomicU32::new(UNCONSTRAINED) };
+    static LEFT: AtomicU32 = AtomicU32::new(UNCONSTRAINED);
 }
 
 /// Puts the previous budget back, also when the poll unwinds.
@@ -155,7 +157,7 @@ impl<F: Future> Future for Unconstrained<F> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(runtime_loom)))]
 mod tests {
     use super::*;
     use std::task::Waker;

@@ -1,4 +1,5 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(runtime_loom, allow(dead_code, unreachable_pub, unused_imports, reason = "the models leave out whom this is for"))]
 //! A multi-threaded work-stealing async runtime with asyncio's object model.
 //!
 //! - A **coroutine** is any `impl Future`: lazy, and cancelled by dropping it.
@@ -44,23 +45,33 @@ mod promise;
 mod blocking;
 mod scheduler;
 
+// The models end at the scheduler: what is above it has statics and real threads.
+#[cfg(not(runtime_loom))]
 mod handle;
 
+#[cfg(not(runtime_loom))]
 mod runtime;
 
+#[cfg(not(runtime_loom))]
 pub mod task;
 
+#[cfg(not(runtime_loom))]
 mod gather;
 
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
 pub use context::Unobserved;
 pub use error::{Error, ErrorKind};
+#[cfg(not(runtime_loom))]
 pub use gather::map_concurrent;
+#[cfg(not(runtime_loom))]
 pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
 pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};
+#[cfg(not(runtime_loom))]
 pub use runtime::{Builder, Runtime, block_on};
+#[cfg(not(runtime_loom))]
 pub use task::{spawn, spawn_blocking};
 
+#[cfg(not(runtime_loom))]
 #[doc(hidden)]
 pub mod __private {
     pub use crate::runtime::{main, test};

@@ -33,6 +33,9 @@ mod seat;
 mod stop;
 mod worker;
 
+#[cfg(all(test, runtime_loom))]
+mod models;
+
 
 use std::io;
 use std::panic::Location;
@@ -100,7 +103,7 @@ struct Life {
     runners: usize,
     /// Threads inside `block_on` that wait for the one worker of a current-thread runtime.
     queue: Vec<loom::Arc<Parker>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<loom::JoinHandle<()>>,
 }
 
 /// How a runtime comes by its threads.
@@ -117,7 +120,7 @@ const DRAINING: u8 = 1;
 const STOPPING: u8 = 2;
 
 /// Schedulers without a runtime, to be used again by one with as many workers.
-static SPARE: Mutex<Vec<&'static Shared>> = Mutex::new(Vec::new());
+static SPARE: parking_lot::Mutex<Vec<&'static Shared>> = parking_lot::Mutex::new(Vec::new());
 
 impl Shared {
     /// A scheduler for a new runtime: a spare one, or one that lives from now on.

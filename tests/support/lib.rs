@@ -1,0 +1,363 @@
+//! What several test files share: futures that count, a waker that counts, a watchdog, and a look into `/proc`.
+//!
+//! Tests wait for facts, never for time: [`until`] and [`within`] bound how long a wrong runtime can take, and a right
+//! one never gets near the bound.
+
+use std::future::poll_fn;
+use std::panic::Location;
+use std::pin::Pin;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use runtime::{Runtime, Unobserved};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// Longer than anything right takes on a busy machine; a test that gets here has found a hang.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A wait that must not depend on something that never comes is over by then.
+pub const PROMPT: Duration = Duration::from_secs(5);
+
+// --- watchdogs ---
+
+/// Runs `f` on a thread of its own and gives what it returns; panics if that takes longer than `limit`.
+///
+/// The thread is left behind then: a hang fails its test and does not hold up the rest.
+///
+/// # Panics
+/// With the panic of `f`, or at the limit.
+#[track_caller]
+pub fn within<R: Send + 'static>(limit: Duration, f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (sender, receiver) = mpsc::channel();
+    let name = thread::current().name().unwrap_or("test").to_owned();
+    let body = move || {
+        let result = f();
+        let _ = sender.send(());
+        result
+    };
+    let thread = thread::Builder::new().name(name).spawn(body).expect("a thread for the test");
+    match receiver.recv_timeout(limit) {
+        Err(RecvTimeoutError::Timeout) => panic!("hangs: no end within {limit:?}"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => match thread.join() {
+            Ok(result) => result,
+            Err(payload) => std::panic::resume_unwind(payload),
+        },
+    }
+}
+
+/// Yields the thread until `fact` holds.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`].
+#[track_caller]
+pub fn until(mut fact: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !fact() {
+        assert!(begin.elapsed() < PATIENCE, "hangs: what was waited for has not come true");
+        thread::yield_now();
+    }
+}
+
+/// Runs `f` and fails if it took as long as a wait for what never comes would.
+///
+/// # Panics
+/// If it took longer than [`PROMPT`].
+#[track_caller]
+pub fn promptly<R>(f: impl FnOnce() -> R) -> R {
+    let begin = Instant::now();
+    let result = f();
+    let elapsed = begin.elapsed();
+    assert!(elapsed < PROMPT, "took {elapsed:?}");
+    result
+}
+
+// --- runtimes ---
+
+/// A multi-thread runtime.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn multi(workers: usize) -> Runtime {
+    Runtime::builder().worker_threads(workers).build().expect("a multi-thread runtime")
+}
+
+/// A current-thread runtime.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn single() -> Runtime {
+    Runtime::builder().current_thread().build().expect("a current-thread runtime")
+}
+
+/// Calls `test` with each shape of runtime: one thread, one worker, two workers; each call under a watchdog.
+///
+/// # Panics
+/// With the panic of `test`, or if it hangs.
+#[track_caller]
+pub fn on_each(test: impl Fn(Runtime) + Clone + Send + 'static) {
+    for make in [single, || multi(1), || multi(2)] {
+        let test = test.clone();
+        within(PATIENCE, move || test(make()));
+    }
+}
+
+/// A handler for `Builder::on_unobserved`, and where its reports arrive.
+#[must_use]
+pub fn reports() -> (impl Fn(Unobserved) + Send + Sync + 'static, Receiver<Unobserved>) {
+    let (sender, receiver) = mpsc::channel();
+    (move |report| drop(sender.send(report)), receiver)
+}
+
+// --- counting ---
+
+/// How often a future was polled and dropped, and whether two polls ever overlapped.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    polls: AtomicUsize,
+    drops: AtomicUsize,
+    polling: AtomicBool,
+    overlaps: AtomicUsize,
+}
+
+impl Counts {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Counts::default()
+    }
+
+    /// Polls so far.
+    #[must_use]
+    pub fn polls(&self) -> usize {
+        self.0.polls.load(Ordering::SeqCst)
+    }
+
+    /// Drops so far, of watched futures and of tokens.
+    #[must_use]
+    pub fn drops(&self) -> usize {
+        self.0.drops.load(Ordering::SeqCst)
+    }
+
+    /// Polls that began while another had not ended.
+    #[must_use]
+    pub fn overlaps(&self) -> usize {
+        self.0.overlaps.load(Ordering::SeqCst)
+    }
+
+    /// The same future, counted.
+    pub fn watch<F: Future>(&self, future: F) -> Counted<F> {
+        Counted { future: Box::pin(future), token: self.token() }
+    }
+
+    /// A value whose drop is counted.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token(self.clone())
+    }
+}
+
+/// A value whose drop is counted; from [`Counts::token`].
+#[derive(Debug)]
+pub struct Token(Counts);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.0.drops.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A future whose polls and drop are counted; from [`Counts::watch`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Counted<F> {
+    // The order matters: the drop is counted after the destructors of the future itself.
+    future: Pin<Box<F>>,
+    token: Token,
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let counters = self.token.0.0.clone();
+        counters.polls.fetch_add(1, Ordering::SeqCst);
+        if counters.polling.swap(true, Ordering::SeqCst) {
+            counters.overlaps.fetch_add(1, Ordering::SeqCst);
+        }
+        let polled = self.future.as_mut().poll(cx);
+        counters.polling.store(false, Ordering::SeqCst);
+        polled
+    }
+}
+
+/// A waker that counts its wakes and wakes nobody.
+#[derive(Debug, Default)]
+pub struct CountingWaker(AtomicUsize);
+
+impl CountingWaker {
+    /// The count and a waker that adds to it.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, Waker) {
+        let count = Arc::new(CountingWaker::default());
+        (count.clone(), Waker::from(count))
+    }
+
+    /// Wakes so far.
+    #[must_use]
+    pub fn wakes(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for CountingWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// --- waiting by hand ---
+
+/// A place where one future waits at a time, with its waker in reach.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    open: bool,
+    waker: Option<Waker>,
+}
+
+impl Gate {
+    /// A closed gate.
+    #[must_use]
+    pub fn new() -> Self {
+        Gate::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, GateState> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the gate is open. Leaves its waker at each poll.
+    pub async fn pass(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            let old = state.waker.replace(cx.waker().clone());
+            let polled = if state.open { Poll::Ready(()) } else { Poll::Pending };
+            drop(state);
+            drop(old);
+            self.0.1.notify_all();
+            polled
+        })
+        .await;
+    }
+
+    /// Opens the gate and wakes who waits.
+    pub fn open(&self) {
+        let waker = {
+            let mut state = self.state();
+            state.open = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Blocks the thread until a future waits, and gives a clone of its waker.
+    ///
+    /// # Panics
+    /// If nobody comes within [`PATIENCE`].
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        let (state, timed_out) = self
+            .0
+            .1
+            .wait_timeout_while(self.state(), PATIENCE, |state| state.waker.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!timed_out.timed_out(), "hangs: nobody has come to the gate");
+        state.waker.clone().expect("the wait was for a waker")
+    }
+}
+
+/// Lets every other ready task of a current-thread runtime run, a few times over.
+pub async fn settle() {
+    for _ in 0..16 {
+        runtime::task::yield_now().await;
+    }
+}
+
+// --- the process ---
+
+/// How many threads the process has.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn threads() -> usize {
+    fs::read_dir("/proc/self/task").expect("/proc").count()
+}
+
+/// How many of the process's threads have a name that begins so. The system keeps 15 bytes of a name.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn threads_named(prefix: &str) -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc");
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.filter_map(Result::ok).map(name).filter(|name| name.starts_with(prefix)).count()
+}
+
+/// How many files the process has open.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").expect("/proc").count()
+}
+
+const CHILD: &str = "RUNTIME_TEST_CHILD";
+
+/// Runs one test of this binary again in a process of its own, which finds [`is_child`] true.
+///
+/// # Panics
+/// If the process cannot be started.
+#[must_use]
+pub fn child(test: &str, environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new("timeout");
+    command
+        .args(["--signal=KILL", "30"])
+        .arg(std::env::current_exe().expect("the test's own path"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .envs(environment.iter().copied());
+    command.output().expect("the test starts again")
+}
+
+/// True in a process that [`child`] started.
+#[must_use]
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// The place of the call, to be compared with the one in a report.
+#[track_caller]
+#[must_use]
+pub fn here() -> &'static Location<'static> {
+    Location::caller()
+}

@@ -6,6 +6,20 @@
 #[cfg(not(runtime_loom))]
 pub(crate) use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 
+/// Frees what deques that have grown and shrunk left behind.
+///
+/// The collector frees a buffer two epochs after the deque let go of it, and epochs move on only while somebody pins
+/// one: a worker that goes idle after a burst would keep the buffers of the burst.
+#[cfg(not(runtime_loom))]
+pub(crate) fn collect() {
+    for _ in 0..4 {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
+#[cfg(runtime_loom)]
+pub(crate) fn collect() {}
+
 #[cfg(runtime_loom)]
 pub(crate) use shim::{Injector, Steal, Stealer, Worker};
 

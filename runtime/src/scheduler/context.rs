@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::Shared;
 use super::worker::Core;
-use crate::loom::Arc;
+use crate::loom::{Arc, local};
 use crate::parker::Parker;
 
 /// The run loop's frame.
@@ -19,8 +19,11 @@ pub(super) struct Context {
     pub(super) guest: bool,
 }
 
+local! {
+    static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
+}
+
 thread_local! {
-    static CURRENT: Cell<*const Context> = const { Cell::new(ptr::null()) };
     /// The runtime that `spawn` and the like mean on this thread.
     static ENTERED: Cell<Option<&'static Shared>> = const { Cell::new(None) };
 }

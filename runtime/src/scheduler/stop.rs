@@ -1,13 +1,12 @@
 //! The end of a runtime, and what keeps a late wake-up from being lost in it.
 
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::worker::steal_one;
 use super::{DRAINING, Flavor, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;
-use crate::loom::Arc;
+use crate::loom::{Arc, JoinHandle};
 use crate::loom::atomic::{Ordering, fence};
 use crate::parker::Parker;
 

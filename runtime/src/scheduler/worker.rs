@@ -18,7 +18,7 @@ use crate::coop::BudgetGuard;
 use crate::error::Error;
 use crate::loom::Arc;
 use crate::loom::atomic::Ordering;
-use crate::loom::deque::{Injector, Steal, Stealer, Worker};
+use crate::loom::deque::{self, Injector, Steal, Stealer, Worker};
 use crate::parker::Parker;
 use crate::rng::Rng;
 
@@ -40,6 +40,9 @@ const RETRIES: usize = 4;
 /// A victim's next slot is left to it unless its current poll is at least this old.
 const STUCK: Duration = Duration::from_micros(50);
 
+/// A deque that never held this many has no buffers worth collecting.
+const COLLECT_AFTER: u64 = 1024;
+
 /// A worker that is busy with ever new tasks in its slot is not stuck: after so many looks the idle one sleeps.
 const LOOKS: u32 = 3;
 
@@ -58,6 +61,9 @@ pub(super) struct Core {
     suspect: Option<Suspect>,
     /// How often in a row this worker has slept with an eye on a suspect.
     looks: u32,
+    spin: Spin,
+    /// How many tasks the worker had spawned when it last emptied the collector.
+    collected_at: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +71,31 @@ struct Suspect {
     victim: usize,
     polls: u64,
     since: Instant,
+}
+
+/// Whether to wait a moment for work before sleeping: worth it if work used to come within that moment.
+///
+/// A mean over the last waits, weighted by 1/8 each. A wait longer than [`SPIN_MOST`] counts as twice that, so that one
+/// long sleep does not end the spinning and a few in a row do.
+#[derive(Debug, Default)]
+struct Spin {
+    mean_ns: u64,
+}
+
+/// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 50 microseconds; spinning longer
+/// than that cannot be better than sleeping.
+const SPIN_MOST: Duration = Duration::from_micros(50);
+
+impl Spin {
+    fn limit(&self) -> Duration {
+        let limit = Duration::from_nanos(2 * self.mean_ns);
+        if limit <= 2 * SPIN_MOST { limit.min(SPIN_MOST) } else { Duration::ZERO }
+    }
+
+    fn waited(&mut self, time: Duration) {
+        let ns = time.min(4 * SPIN_MOST).as_nanos() as u64;
+        self.mean_ns = self.mean_ns - self.mean_ns / 8 + ns / 8;
+    }
 }
 
 /// Why a run loop ended.
@@ -91,6 +122,8 @@ impl Core {
             searching: false,
             suspect: None,
             looks: 0,
+            spin: Spin::default(),
+            collected_at: 0,
         }
     }
 
@@ -302,10 +335,17 @@ impl Context {
                     budget.refill();
                     self.execute(runnable);
                 }
-                None => match self.sleep(&woken) {
-                    None => {}
-                    Some(exit) => return exit,
-                },
+                None => {
+                    let idle_since = Instant::now();
+                    if !self.spin(idle_since, &woken) {
+                        if let Some(exit) = self.sleep(&woken) {
+                            return exit;
+                        }
+                    }
+                    if let Some(core) = self.core.borrow_mut().as_mut() {
+                        core.spin.waited(idle_since.elapsed());
+                    }
+                }
             }
         }
     }
@@ -350,6 +390,23 @@ impl Context {
         }
     }
 
+    /// Looks for work for a moment, if this worker is the one that searches; true if there is some.
+    fn spin(&self, since: Instant, woken: &impl Fn() -> bool) -> bool {
+        let limit = match self.core.borrow().as_ref() {
+            Some(core) if core.searching => core.spin.limit(),
+            _ => return false,
+        };
+        while since.elapsed() < limit {
+            for _ in 0..8 {
+                std::hint::spin_loop();
+            }
+            if self.shared.has_work() || woken() || self.shared.is_stopping() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Puts the core down and sleeps until there is work, or a reason to end the loop.
     #[cold]
     fn sleep(&self, woken: &impl Fn() -> bool) -> Option<Exit> {
@@ -360,6 +417,10 @@ impl Context {
         core.looks += 1;
         let own = self.own(&core);
         own.stats.parks.add(1);
+        if own.stats.spawned.get() - core.collected_at > COLLECT_AFTER {
+            core.collected_at = own.stats.spawned.get();
+            deque::collect();
+        }
         own.seat.put(core);
         shared.idle.park(worker, searching);
         if shared.phase.load(Ordering::Relaxed) != super::OPEN {

@@ -1,0 +1,286 @@
+//! Every interleaving of the scheduler's protocols, up to loom's bound on preemptions.
+//!
+//! The models run the whole scheduler (idle word, seats, parkers, run loop, shutdown) on toy threads, except where
+//! the stand-in for the deque would hide what a model is about: its lock orders more than a lock-free queue does.
+//! A wake-up that is lost shows as a deadlock.
+#![expect(unsafe_code, reason = "a scheduler lives for ever, but not longer than one execution of a model")]
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicUsize as StdAtomicUsize, Ordering as StdOrdering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::*;
+use crate::cell::models::block_on;
+use crate::context::Job;
+use crate::loom::atomic::AtomicBool;
+use crate::loom::{JoinHandle, thread};
+use crate::parker::Parker;
+
+/// A runtime's upper half: starts threads, or refuses to.
+#[derive(Debug)]
+struct Threads {
+    refuses: bool,
+}
+
+impl Host for Threads {
+    fn start_thread(&self, _: Role, body: Job) -> io::Result<JoinHandle<()>> {
+        if self.refuses {
+            return Err(io::Error::from(io::ErrorKind::WouldBlock));
+        }
+        Ok(JoinHandle(::loom::thread::spawn(body)))
+    }
+
+    fn report(&self, _: Unobserved) {}
+
+    fn executor(self: Arc<Self>) -> Arc<dyn Executor> {
+        unreachable!("no model has callbacks")
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+fn host(refuses: bool) -> Arc<dyn Host> {
+    Arc::new(Threads { refuses })
+}
+
+/// What the upper half does at a shutdown.
+fn shut_down(shared: &'static Shared) {
+    shared.stop();
+    assert_eq!(shared.wait_until_stopped(Duration::MAX), 0);
+    shared.threads().into_iter().for_each(|thread| thread.join().unwrap());
+    shared.sweep_if_idle();
+}
+
+/// Runs `body` in every interleaving, with an open scheduler, and shuts it down in one.
+fn model(workers: usize, refuses: bool, body: impl Fn(&'static Shared) + Send + Sync + 'static) {
+    ::loom::model(move || {
+        let host = host(refuses);
+        let memory = Box::into_raw(Box::new(Shared::new(Flavor::MultiThread, workers)));
+        // SAFETY: freed below, when the threads that know the scheduler have ended.
+        let shared: &'static Shared = unsafe { &*memory };
+        shared.open(Arc::downgrade(&host));
+        body(shared);
+        ::loom::stop_exploring();
+        shut_down(shared);
+        // SAFETY: made by `Box::into_raw` above; no thread, task or waker is left.
+        drop(unsafe { Box::from_raw(memory) });
+    });
+}
+
+fn spawn<T: Send + 'static>(
+    shared: &'static Shared,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Task<T> {
+    shared.spawn(future, (), Location::caller())
+}
+
+/// The push of a lock-free queue, the submitter's half of the protocol; the other half is the worker's.
+#[test]
+fn the_idle_word_loses_no_submission() {
+    ::loom::model(|| {
+        let idle = loom::Arc::new(Idle::new(1, false));
+        let work = loom::Arc::new(AtomicBool::new(false));
+        let parker = Parker::new();
+        let submitter = {
+            let (idle, work, parker) = (idle.clone(), work.clone(), parker.clone());
+            thread::spawn(move || {
+                // ORDERING: Relaxed, so that nothing but the fences can order it.
+                work.store(true, Ordering::Relaxed);
+                idle.submitted();
+                if idle.calls_for_wake() && idle.notify().is_some() {
+                    parker.unpark();
+                }
+            })
+        };
+        while !work.load(Ordering::Relaxed) {
+            idle.park(0, false);
+            if work.load(Ordering::Relaxed) && idle.leave(0) {
+                break;
+            }
+            parker.park();
+        }
+        submitter.join().unwrap();
+    });
+}
+
+/// A submitter that finds somebody searching relies on that search.
+#[test]
+fn a_search_that_ends_covers_what_was_submitted_meanwhile() {
+    ::loom::model(|| {
+        let idle = loom::Arc::new(Idle::new(2, true));
+        let work = loom::Arc::new(AtomicBool::new(false));
+        assert_eq!(idle.notify(), Some(0));
+        let submitter = {
+            let (idle, work) = (idle.clone(), work.clone());
+            thread::spawn(move || {
+                work.store(true, Ordering::Relaxed);
+                idle.submitted();
+                idle.calls_for_wake() && idle.notify().is_some()
+            })
+        };
+        let passes_on = idle.found(0) && work.load(Ordering::Relaxed) && idle.notify().is_some();
+        let notifies = submitter.join().unwrap();
+        assert!(passes_on || notifies);
+    });
+}
+
+#[test]
+fn the_next_slot_gives_each_task_once() {
+    ::loom::model(|| {
+        let runs = Arc::new(StdAtomicUsize::new(0));
+        let slot = loom::Arc::new(NextSlot::new());
+        let task = || {
+            let runs = runs.clone();
+            // A value that is not atomic: the thief has to see what the owner wrote.
+            let value = Box::new(1);
+            cell::new(async move { runs.fetch_add(*value, StdOrdering::Relaxed) }, crate::cell::models::Inert, (), Location::caller())
+        };
+        let (tasks, handles): (Vec<_>, Vec<_>) = [task(), task()].into_iter().unzip();
+        let thief = {
+            let slot = slot.clone();
+            thread::spawn(move || {
+                let _ = slot.take().map(Runnable::run);
+            })
+        };
+        for runnable in tasks {
+            let _ = slot.put(runnable).map(Runnable::run);
+        }
+        let _ = slot.take().map(Runnable::run);
+        thief.join().unwrap();
+        assert!(slot.is_empty());
+        assert_eq!(runs.load(StdOrdering::Relaxed), 2);
+        drop(handles);
+    });
+}
+
+#[test]
+fn what_is_submitted_while_the_worker_falls_asleep_is_run() {
+    model(1, false, |shared| {
+        for n in 0..2 {
+            assert_eq!(block_on(spawn(shared, async move { n })).unwrap(), n);
+        }
+    });
+}
+
+#[test]
+fn two_submitters_are_both_served() {
+    model(1, false, |shared| {
+        let other = thread::spawn(move || assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1));
+        assert_eq!(block_on(spawn(shared, async { 2 })).unwrap(), 2);
+        other.join().unwrap();
+    });
+}
+
+/// The first of two tasks blocks its worker until the second has run.
+#[test]
+fn the_last_searcher_passes_the_search_on() {
+    model(2, false, |shared| {
+        let parker = Parker::new();
+        let first = {
+            let parker = parker.clone();
+            spawn(shared, async move { parker.park() })
+        };
+        let second = spawn(shared, async move { parker.unpark() });
+        block_on(first).unwrap();
+        block_on(second).unwrap();
+    });
+}
+
+/// A task that waits for a thread outside, which has its waker.
+fn waiting(shared: &'static Shared) -> (Task<()>, Waker) {
+    let slot = Arc::new(StdMutex::new(None));
+    let parker = Parker::new();
+    let task = {
+        let (slot, parker) = (slot.clone(), parker.clone());
+        spawn(
+            shared,
+            poll_fn(move |cx| {
+                let woken = slot.lock().unwrap().replace(cx.waker().clone()).is_some();
+                parker.unpark();
+                if woken { Poll::Ready(()) } else { Poll::Pending }
+            }),
+        )
+    };
+    parker.park();
+    let waker = slot.lock().unwrap().clone().unwrap();
+    (task, waker)
+}
+
+#[test]
+fn a_wake_from_outside_reaches_a_worker_that_falls_asleep() {
+    model(1, false, |shared| {
+        let (task, waker) = waiting(shared);
+        waker.wake();
+        block_on(task).unwrap();
+    });
+}
+
+#[test]
+fn a_wake_that_meets_the_shutdown_leaves_no_task_behind() {
+    model(1, false, |shared| {
+        ::loom::stop_exploring();
+        let (task, waker) = waiting(shared);
+        ::loom::explore();
+        let waker = thread::spawn(move || waker.wake());
+        shut_down(shared);
+        waker.join().unwrap();
+        assert!(task.is_finished());
+    });
+}
+
+#[test]
+fn a_spawn_that_meets_the_shutdown_leaves_no_task_behind() {
+    model(1, false, |shared| {
+        let spawner = thread::spawn(move || spawn(shared, async {}));
+        shut_down(shared);
+        assert!(spawner.join().unwrap().is_finished());
+    });
+}
+
+#[test]
+fn tasks_fail_when_no_thread_starts() {
+    model(1, true, |shared| {
+        let other = thread::spawn(move || spawn(shared, async {}));
+        let task = spawn(shared, async {});
+        let other = other.join().unwrap();
+        assert!(task.is_finished() && other.is_finished());
+    });
+}
+
+#[test]
+fn a_guest_runs_the_worker_and_gives_it_back() {
+    model(1, false, |shared| {
+        let task = spawn(shared, async { 1 });
+        assert_eq!(guest::block_on(shared, task).unwrap(), 1);
+        assert_eq!(block_on(spawn(shared, async { 2 })).unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_guest_and_a_submitter_meet_at_one_seat() {
+    model(1, false, |shared| {
+        let other = thread::spawn(move || assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1));
+        assert_eq!(guest::block_on(shared, async { 2 }), 2);
+        let task = spawn(shared, async { 3 });
+        assert_eq!(guest::block_on(shared, task).unwrap(), 3);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn two_guests_meet_at_one_seat() {
+    model(1, false, |shared| {
+        let other = thread::spawn(move || {
+            let task = spawn(shared, async { 1 });
+            assert_eq!(guest::block_on(shared, task).unwrap(), 1);
+        });
+        let task = spawn(shared, async { 2 });
+        assert_eq!(guest::block_on(shared, task).unwrap(), 2);
+        other.join().unwrap();
+    });
+}
