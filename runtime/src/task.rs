@@ -2,6 +2,7 @@
 
 mod builder;
 mod local;
+mod shared;
 
 use std::panic::Location;
 use std::pin::Pin;

@@ -277,6 +277,12 @@ impl Gate {
         }
     }
 
+    /// True while a future has left its waker here.
+    #[must_use]
+    pub fn is_waited_at(&self) -> bool {
+        self.state().waker.is_some()
+    }
+
     /// Blocks the thread until a future waits, and gives a clone of its waker.
     ///
     /// # Panics
