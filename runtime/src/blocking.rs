@@ -15,6 +15,9 @@
 //! thread the job fails with the system's error. The caller is never kept in the call (tokio issue 8406, and
 //! the loop in the `blocking` crate that retries under its lock, are the two ways to get this wrong).
 
+#[cfg(all(test, runtime_loom))]
+mod models;
+
 use std::collections::VecDeque;
 use std::io;
 use std::panic::Location;
@@ -195,7 +198,7 @@ impl Pool {
         let orphans = {
             let mut state = self.state.lock();
             state.threads -= 1;
-            if state.threads > 0 && !mutant!("pool_swallows_refusal") { VecDeque::new() } else { std::mem::take(&mut state.queue) }
+            if state.threads > 0 || mutant!("pool_swallows_refusal") { VecDeque::new() } else { std::mem::take(&mut state.queue) }
         };
         let error = Error::new(error);
         orphans.into_iter().for_each(|job| job.fail(error.clone()));

@@ -19,7 +19,7 @@ use std::ptr::{self, NonNull};
 use super::raw::{Header, Runnable, SlotRef};
 use crate::loom::atomic::{AtomicPtr, Ordering};
 use crate::loom::lock::Mutex;
-use crate::loom::{Arc, hint};
+use crate::loom::{Arc, hint, mutant};
 
 /// Tags in the low bits of a slot's word; headers and slots are aligned to eight at least.
 const LOCKED: usize = 1;
@@ -85,6 +85,15 @@ impl Owned {
         runnables
     }
 
+    /// How many slots hold a task.
+    #[cfg(all(test, runtime_loom))]
+    pub(super) fn tasks(&self) -> usize {
+        let chunks = self.chunks.lock();
+        // SAFETY: chunks live as long as the list.
+        let slots = chunks.iter().flat_map(|chunk| unsafe { &(*chunk.as_ptr()).slots });
+        slots.filter(|slot| slot.task().is_some()).count()
+    }
+
     /// Takes a slot back from a thread that is not the binder's.
     fn give_back(&self, slot: NonNull<Slot>) {
         let mut head = self.returned.load(Ordering::Relaxed);
@@ -126,6 +135,9 @@ impl Slot {
         loop {
             let word = self.0.load(Ordering::Relaxed);
             let task = word.map_addr(|addr| addr & !LOCKED);
+            if mutant!("unbind_ignores_lock") {
+                return self.0.store(ptr::null_mut(), Ordering::Relaxed);
+            }
             // ORDERING: Acquire, pairs with the walker's Release: its last access to the task came before.
             let emptied =
                 self.0.compare_exchange(task, ptr::null_mut(), Ordering::Acquire, Ordering::Relaxed).is_ok();

@@ -209,6 +209,7 @@ impl State {
             // ORDERING: as in `wake_by_ref`: what the canceller wrote is visible to the destructors.
             match self.0.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) if current & (SCHEDULED | RUNNING) == 0 => return Cancel::Enqueue,
+                Ok(_) if mutant!("cancel_ignores_running") && current & SCHEDULED == 0 => return Cancel::Enqueue,
                 Ok(_) => return Cancel::Asked,
                 Err(now) => current = now,
             }
@@ -291,7 +292,7 @@ impl State {
     fn change_unless_complete(&self, change: impl Fn(usize) -> usize) -> bool {
         let mut current = self.0.load(Ordering::Acquire);
         loop {
-            if current & COMPLETE != 0 {
+            if current & COMPLETE != 0 && !mutant!("join_no_recheck") {
                 return false;
             }
             // ORDERING: Release publishes the slot or table entry to `complete`; Acquire takes the slot back.

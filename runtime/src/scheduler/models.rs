@@ -5,48 +5,16 @@
 //! A wake-up that is lost shows as a deadlock.
 #![expect(unsafe_code, reason = "a scheduler lives for ever, but not longer than one execution of a model")]
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::sync::Mutex as StdMutex;
-use std::sync::atomic::{AtomicUsize as StdAtomicUsize, Ordering as StdOrdering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::*;
-use crate::cell::models::block_on;
-use crate::context::Job;
+use crate::cell::models::{Alone, Queue, Threads, block_on};
 use crate::loom::atomic::AtomicBool;
-use crate::loom::{JoinHandle, thread};
+use crate::loom::thread;
 use crate::parker::Parker;
-
-/// A runtime's upper half: starts threads, or refuses to.
-#[derive(Debug)]
-struct Threads {
-    refuses: bool,
-}
-
-impl Host for Threads {
-    fn start_thread(&self, _: Role, body: Job) -> io::Result<JoinHandle<()>> {
-        if self.refuses {
-            return Err(io::Error::from(io::ErrorKind::WouldBlock));
-        }
-        Ok(JoinHandle(::loom::thread::spawn(body)))
-    }
-
-    fn report(&self, _: Unobserved) {}
-
-    fn executor(self: Arc<Self>) -> Arc<dyn Executor> {
-        unreachable!("no model has callbacks")
-    }
-
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-}
-
-fn host(refuses: bool) -> Arc<dyn Host> {
-    Arc::new(Threads { refuses })
-}
 
 /// What the upper half does at a shutdown.
 fn shut_down(shared: &'static Shared) {
@@ -56,16 +24,18 @@ fn shut_down(shared: &'static Shared) {
     shared.sweep_if_idle();
 }
 
-/// Runs `body` in every interleaving, with an open scheduler, and shuts it down in one.
-fn model(workers: usize, refuses: bool, body: impl Fn(&'static Shared) + Send + Sync + 'static) {
+const MANY: usize = usize::MAX;
+
+/// Runs `body` in every interleaving with an open scheduler that can start so many threads, and shuts it down in one.
+fn model(workers: usize, threads: usize, body: impl Fn(&'static Shared) + Send + Sync + 'static) {
     ::loom::model(move || {
-        let host = host(refuses);
+        let host = Threads::host(threads);
         let memory = Box::into_raw(Box::new(Shared::new(Flavor::MultiThread, workers)));
         // SAFETY: freed below, when the threads that know the scheduler have ended.
         let shared: &'static Shared = unsafe { &*memory };
         shared.open(Arc::downgrade(&host));
         body(shared);
-        //::loom::stop_exploring();
+        ::loom::stop_exploring();
         shut_down(shared);
         // SAFETY: made by `Box::into_raw` above; no thread, task or waker is left.
         drop(unsafe { Box::from_raw(memory) });
@@ -132,35 +102,31 @@ fn a_search_that_ends_covers_what_was_submitted_meanwhile() {
 #[test]
 fn the_next_slot_gives_each_task_once() {
     ::loom::model(|| {
-        let runs = Arc::new(StdAtomicUsize::new(0));
         let slot = loom::Arc::new(NextSlot::new());
-        let task = || {
-            let runs = runs.clone();
-            // A value that is not atomic: the thief has to see what the owner wrote.
-            let value = Box::new(1);
-            cell::new(async move { runs.fetch_add(*value, StdOrdering::Relaxed) }, crate::cell::models::Inert, (), Location::caller())
-        };
-        let (tasks, handles): (Vec<_>, Vec<_>) = [task(), task()].into_iter().unzip();
+        let queue = Queue::new();
         let thief = {
             let slot = slot.clone();
-            thread::spawn(move || {
-                let _ = slot.take().map(Runnable::run);
-            })
+            thread::spawn(move || slot.take().is_some_and(Runnable::run))
         };
-        for runnable in tasks {
-            let _ = slot.put(runnable).map(Runnable::run);
-        }
-        let _ = slot.take().map(Runnable::run);
-        thief.join().unwrap();
-        assert!(slot.is_empty());
-        assert_eq!(runs.load(StdOrdering::Relaxed), 2);
-        drop(handles);
+        let mut runs = 0;
+        let handles = [(); 2].map(|()| {
+            let alone = Alone::new();
+            alone.touch();
+            // The thief has to see what the owner did.
+            let (runnable, handle) = queue.task(async move { alone.touch() });
+            runs += usize::from(slot.put(runnable).is_some_and(Runnable::run));
+            handle
+        });
+        runs += usize::from(slot.take().is_some_and(Runnable::run));
+        runs += usize::from(thief.join().unwrap());
+        assert_eq!(runs, 2);
+        handles.map(|handle| block_on(handle).unwrap());
     });
 }
 
 #[test]
 fn what_is_submitted_while_the_worker_falls_asleep_is_run() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         for n in 0..2 {
             assert_eq!(block_on(spawn(shared, async move { n })).unwrap(), n);
         }
@@ -169,7 +135,7 @@ fn what_is_submitted_while_the_worker_falls_asleep_is_run() {
 
 #[test]
 fn two_submitters_are_both_served() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         let other = thread::spawn(move || assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1));
         assert_eq!(block_on(spawn(shared, async { 2 })).unwrap(), 2);
         other.join().unwrap();
@@ -179,7 +145,7 @@ fn two_submitters_are_both_served() {
 /// The first of two tasks blocks its worker until the second has run.
 #[test]
 fn the_last_searcher_passes_the_search_on() {
-    model(2, false, |shared| {
+    model(2, MANY, |shared| {
         let parker = Parker::new();
         let first = {
             let parker = parker.clone();
@@ -213,7 +179,7 @@ fn waiting(shared: &'static Shared) -> (Task<()>, Waker) {
 
 #[test]
 fn a_wake_from_outside_reaches_a_worker_that_falls_asleep() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         let (task, waker) = waiting(shared);
         waker.wake();
         block_on(task).unwrap();
@@ -222,8 +188,8 @@ fn a_wake_from_outside_reaches_a_worker_that_falls_asleep() {
 
 #[test]
 fn a_wake_that_meets_the_shutdown_leaves_no_task_behind() {
-    model(1, false, |shared| {
-        //::loom::stop_exploring();
+    model(1, MANY, |shared| {
+        ::loom::stop_exploring();
         let (task, waker) = waiting(shared);
         ::loom::explore();
         let waker = thread::spawn(move || waker.wake());
@@ -235,7 +201,7 @@ fn a_wake_that_meets_the_shutdown_leaves_no_task_behind() {
 
 #[test]
 fn a_spawn_that_meets_the_shutdown_leaves_no_task_behind() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         let spawner = thread::spawn(move || spawn(shared, async {}));
         shut_down(shared);
         assert!(spawner.join().unwrap().is_finished());
@@ -244,7 +210,7 @@ fn a_spawn_that_meets_the_shutdown_leaves_no_task_behind() {
 
 #[test]
 fn tasks_fail_when_no_thread_starts() {
-    model(1, true, |shared| {
+    model(1, 0, |shared| {
         let other = thread::spawn(move || spawn(shared, async {}));
         let task = spawn(shared, async {});
         let other = other.join().unwrap();
@@ -254,7 +220,7 @@ fn tasks_fail_when_no_thread_starts() {
 
 #[test]
 fn a_guest_runs_the_worker_and_gives_it_back() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         let task = spawn(shared, async { 1 });
         assert_eq!(guest::block_on(shared, task).unwrap(), 1);
         assert_eq!(block_on(spawn(shared, async { 2 })).unwrap(), 2);
@@ -263,7 +229,7 @@ fn a_guest_runs_the_worker_and_gives_it_back() {
 
 #[test]
 fn a_guest_and_a_submitter_meet_at_one_seat() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         let other = thread::spawn(move || assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1));
         assert_eq!(guest::block_on(shared, async { 2 }), 2);
         let task = spawn(shared, async { 3 });
@@ -274,7 +240,7 @@ fn a_guest_and_a_submitter_meet_at_one_seat() {
 
 #[test]
 fn two_guests_meet_at_one_seat() {
-    model(1, false, |shared| {
+    model(1, MANY, |shared| {
         let other = thread::spawn(move || {
             let task = spawn(shared, async { 1 });
             assert_eq!(guest::block_on(shared, task).unwrap(), 1);
@@ -282,5 +248,40 @@ fn two_guests_meet_at_one_seat() {
         let task = spawn(shared, async { 2 });
         assert_eq!(guest::block_on(shared, task).unwrap(), 2);
         other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_blocks_in_place_is_run_by_another_thread() {
+    model(1, MANY, |shared| {
+        let parker = Parker::new();
+        let first = {
+            let parker = parker.clone();
+            spawn(shared, async move { guest::block_in_place(|| parker.park()) })
+        };
+        let second = spawn(shared, async move { parker.unpark() });
+        block_on(first).unwrap();
+        block_on(second).unwrap();
+    });
+}
+
+/// A thread is between its decision to push and its push, while the scheduler goes to the next runtime.
+#[test]
+fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
+    model(1, MANY, |shared| {
+        ::loom::stop_exploring();
+        let (task, waker) = waiting(shared);
+        ::loom::explore();
+        let waker = thread::spawn(move || waker.wake());
+        shut_down(shared);
+        shared.reset();
+        let host = Threads::host(MANY);
+        shared.open(Arc::downgrade(&host));
+        assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
+        assert!(block_on(task).is_err());
+        waker.join().unwrap();
+        ::loom::stop_exploring();
+        shut_down(shared);
+        ::loom::explore();
     });
 }

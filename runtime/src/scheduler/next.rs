@@ -9,6 +9,7 @@ use std::ptr::{self, NonNull};
 
 use crate::cell::Runnable;
 use crate::loom::atomic::{AtomicPtr, Ordering};
+use crate::loom::mutant;
 
 #[derive(Debug)]
 pub(super) struct NextSlot(AtomicPtr<()>);
@@ -35,7 +36,8 @@ impl NextSlot {
         if self.is_empty() {
             // Nobody but the owner makes it full, so it is still empty: a store is enough.
             // ORDERING: Release publishes the task to the thread that takes it.
-            self.0.store(new, Ordering::Release);
+            let release = if mutant!("next_slot_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+            self.0.store(new, release);
             return None;
         }
         // ORDERING: AcqRel, as above and as in `take`.

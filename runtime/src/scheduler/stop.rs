@@ -141,6 +141,12 @@ impl Shared {
 
     /// Puts a stopped scheduler where the next runtime finds it. Nobody stands in it any more.
     pub(crate) fn retire(&'static self) {
+        self.reset();
+        SPARE.lock().push(self);
+    }
+
+    /// Back to how it was made.
+    pub(super) fn reset(&'static self) {
         self.sweep();
         self.threads().clear();
         *self.host.lock() = None;
@@ -148,7 +154,6 @@ impl Shared {
         for processor in &self.processors {
             processor.seat.reset();
         }
-        SPARE.lock().push(self);
     }
 
     /// Waits for the one worker of a current-thread runtime.

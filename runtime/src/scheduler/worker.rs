@@ -37,8 +37,8 @@ const SHARE: usize = 256;
 /// Lost races in a row with other thieves before a victim is left alone.
 const RETRIES: usize = 4;
 
-/// A victim's next slot is left to it unless its current poll is at least this old.
-const STUCK: Duration = Duration::from_micros(50);
+/// A victim's next slot is left to it unless its current poll is at least this old. The models know no time.
+const STUCK: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
 
 /// A deque that never held this many has no buffers worth collecting.
 const COLLECT_AFTER: u64 = 1024;
@@ -84,7 +84,7 @@ struct Spin {
 
 /// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 50 microseconds; spinning longer
 /// than that cannot be better than sleeping.
-const SPIN_MOST: Duration = Duration::from_micros(50);
+const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
 
 impl Spin {
     fn limit(&self) -> Duration {
@@ -322,18 +322,16 @@ impl Context {
                 let mut core = self.core.borrow_mut();
                 let Some(core) = core.as_mut() else { return Exit::LostCore };
                 let own = self.own(core);
-                match core.pick(self.shared, own).or_else(|| core.search(self.shared)) {
-                    Some(runnable) => Some((runnable, self.picked(core))),
-                    None => None,
-                }
+                let runnable = core.pick(self.shared, own).or_else(|| core.search(self.shared));
+                runnable.map(|runnable| (runnable, own, self.picked(core)))
             };
             match picked {
-                Some((runnable, wake)) => {
+                Some((runnable, own, wake)) => {
                     if wake {
                         self.shared.notify();
                     }
                     budget.refill();
-                    self.execute(runnable);
+                    self.execute(runnable, own);
                 }
                 None => {
                     let idle_since = Instant::now();
@@ -363,30 +361,22 @@ impl Context {
 
     /// Polls a task, or fails it if the runtime is stopping.
     #[inline]
-    fn execute(&self, runnable: Runnable) {
-        if let Some(core) = self.core.borrow().as_ref() {
-            self.own(core).stats.enter(runnable.id());
-        }
+    fn execute(&self, runnable: Runnable, own: &'static Processor) {
+        own.stats.enter(runnable.id());
         let completed = if self.shared.is_stopping() {
             runnable.fail(Error::shutdown());
             true
         } else {
             runnable.run()
         };
-        let core = self.core.borrow();
-        match core.as_ref() {
-            Some(core) => {
-                let stats = &self.own(core).stats;
-                stats.polls.add(1);
-                stats.leave();
-                if completed {
-                    stats.completed.add(1);
-                }
-            }
-            // The poll left the core behind.
-            None => {
-                self.shared.remote.completed.fetch_add(u64::from(completed), Ordering::Relaxed);
-            }
+        let still_own = self.core.borrow().as_ref().is_some_and(|core| ptr::eq(self.own(core), own));
+        if still_own {
+            own.stats.leave();
+            own.stats.polls.add(1);
+            own.stats.completed.add(u64::from(completed));
+        } else {
+            // The poll left the core behind, and with it the right to count there.
+            self.shared.remote.completed.fetch_add(u64::from(completed), Ordering::Relaxed);
         }
     }
 

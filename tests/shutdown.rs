@@ -1,0 +1,590 @@
+//! After a runtime is gone everything it had is dropped once, every handle resolves, and nothing was waited for in vain.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use runtime::{Handle, Runtime, Task};
+use runtime_tests::{
+    Counts, Gate, PATIENCE, multi, on_each, promptly, settle, single, threads_named, until, within,
+};
+
+/// Tasks of every kind on `rt`: waiting, yielding, never polled; what they are is dropped counted.
+fn populate(rt: &Runtime, counts: &Counts) -> Vec<Task<()>> {
+    let mut tasks = Vec::new();
+    for n in 0..30 {
+        tasks.push(match n % 3 {
+            0 => rt.spawn(counts.watch(std::future::pending())),
+            1 => rt.spawn(counts.watch(async {
+                loop {
+                    runtime::task::yield_now().await;
+                }
+            })),
+            _ => rt.spawn(counts.watch(async {
+                runtime::spawn(std::future::pending::<()>()).await.unwrap_err();
+            })),
+        });
+    }
+    tasks
+}
+
+fn all_shut_down(tasks: Vec<Task<()>>) {
+    for task in tasks {
+        if let Err(error) = promptly(|| task.wait()) {
+            assert!(error.is_shutdown(), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_drop_drops_every_task_once_and_every_handle_resolves() {
+    on_each(|rt| {
+        let counts = Counts::new();
+        let tasks = populate(&rt, &counts);
+        rt.block_on(settle());
+        promptly(|| drop(rt));
+        assert_eq!((counts.drops(), counts.overlaps()), (30, 0));
+        all_shut_down(tasks);
+    });
+}
+
+#[test]
+fn a_drop_at_once_drops_what_was_never_polled() {
+    on_each(|rt| {
+        let counts = Counts::new();
+        let tasks = populate(&rt, &counts);
+        promptly(|| drop(rt));
+        assert_eq!(counts.drops(), 30);
+        all_shut_down(tasks);
+    });
+}
+
+#[test]
+fn a_drop_joins_the_worker_threads() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(3).thread_name("joined").build().unwrap();
+        let all = Arc::new(Barrier::new(3));
+        let meet = || {
+            let all = all.clone();
+            rt.spawn(async move { drop(all.wait()) })
+        };
+        [meet(), meet(), meet()].into_iter().for_each(|task| task.wait().unwrap());
+        rt.spawn_blocking(|| ()).wait().unwrap();
+        assert_eq!(threads_named("joined-worker"), 3);
+        promptly(|| drop(rt));
+        assert_eq!(threads_named("joined"), 0);
+    });
+}
+
+#[test]
+fn two_hundred_runtimes_leave_no_thread_behind() {
+    within(PATIENCE, || {
+        for n in 0..200 {
+            let rt = Runtime::builder().worker_threads(n % 3 + 1).thread_name("cycle").build().unwrap();
+            rt.spawn(async { runtime::spawn(async {}).await }).wait().unwrap().unwrap();
+            drop(rt);
+            assert_eq!(threads_named("cycle"), 0);
+        }
+    });
+}
+
+// --- destructors at the end ---
+
+/// Calls a function in its destructor.
+struct Last<F: FnOnce() + Send>(Option<F>);
+
+impl<F: FnOnce() + Send> Drop for Last<F> {
+    fn drop(&mut self) {
+        self.0.take().expect("dropped once")();
+    }
+}
+
+/// A runtime with a waiting task that calls `last` in its destructor is dropped; gives what the task ended with.
+fn with_destructor(last: impl FnOnce() + Clone + Send + 'static) {
+    on_each(move |rt| {
+        let last = Last(Some(last.clone()));
+        let gate = Gate::new();
+        let waiting = gate.clone();
+        let task = rt.spawn(async move {
+            let _last = last;
+            waiting.pass().await;
+        });
+        rt.block_on(async {
+            while !gate.is_waited_at() {
+                runtime::task::yield_now().await;
+            }
+        });
+        promptly(|| drop(rt));
+        assert!(task.wait().is_err());
+    });
+}
+
+#[test]
+fn a_destructor_may_spawn_at_the_end() {
+    let counts = Counts::new();
+    let in_destructor = counts.clone();
+    with_destructor(move || {
+        let counts = in_destructor.clone();
+        drop(runtime::spawn(counts.watch(std::future::pending::<()>())));
+    });
+    until(|| counts.drops() == 3);
+    assert_eq!(counts.polls(), 0);
+}
+
+#[test]
+fn a_destructor_may_panic_at_the_end() {
+    with_destructor(|| panic!("at the end"));
+}
+
+#[test]
+fn a_destructor_may_block_on_at_the_end() {
+    with_destructor(|| {
+        let handle = Handle::try_current();
+        let block = || async { 1 };
+        let value = handle.map_or_else(|| runtime::block_on(block()), |handle| handle.block_on(block()));
+        assert_eq!(value, 1);
+    });
+}
+
+#[test]
+fn a_destructor_may_block_on_a_task_at_the_end() {
+    with_destructor(|| {
+        let result = runtime::block_on(async { runtime::spawn(async { 1 }).await });
+        assert!(result.is_ok_and(|value| value == 1) || Handle::try_current().is_some());
+    });
+}
+
+#[test]
+fn a_destructor_may_spawn_blocking_at_the_end() {
+    with_destructor(|| drop(runtime::spawn_blocking(|| ())));
+}
+
+#[test]
+fn a_destructor_may_wake_other_tasks_at_the_end() {
+    on_each(|rt| {
+        let counts = Counts::new();
+        let gates: Vec<_> = (0..20).map(|_| Gate::new()).collect();
+        let tasks: Vec<_> = (0..20)
+            .map(|n| {
+                let (gate, other) = (gates[n].clone(), gates[(n + 1) % 20].clone());
+                let last = Last(Some(move || {
+                    if other.is_waited_at() {
+                        other.waker().wake();
+                    }
+                }));
+                rt.spawn(counts.watch(async move {
+                    let _last = last;
+                    gate.pass().await;
+                }))
+            })
+            .collect();
+        rt.block_on(async {
+            while !gates.iter().all(Gate::is_waited_at) {
+                runtime::task::yield_now().await;
+            }
+        });
+        promptly(|| drop(rt));
+        assert_eq!(counts.drops(), 20);
+        drop(tasks);
+    });
+}
+
+#[test]
+fn a_destructor_may_wait_for_another_tasks_destructor() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let gates = [Gate::new(), Gate::new()];
+        let (first, second) = (mpsc::channel::<()>(), mpsc::channel::<()>());
+        // Each says that it has begun and waits for the other to say so.
+        let wait = |gate: &Gate, tell: mpsc::Sender<()>, hear: mpsc::Receiver<()>| {
+            let hear = Mutex::new(hear);
+            let last = Last(Some(move || {
+                let _ = tell.send(());
+                let _ = hear.lock().unwrap().recv_timeout(PATIENCE / 3);
+            }));
+            let gate = gate.clone();
+            rt.spawn(async move {
+                let _last = last;
+                gate.pass().await;
+            })
+        };
+        let tasks = [wait(&gates[0], first.0, second.1), wait(&gates[1], second.0, first.1)];
+        gates.iter().for_each(|gate| drop(gate.waker()));
+        // Two workers: both destructors run, one on each.
+        promptly(|| drop(rt));
+        drop(tasks);
+    });
+}
+
+// --- where a runtime is dropped ---
+
+#[test]
+fn a_runtime_is_dropped_inside_its_own_block_on() {
+    within(PATIENCE, || {
+        for rt in [single(), multi(1), multi(2)] {
+            let handle = rt.handle();
+            let counts = Counts::new();
+            drop(rt.spawn(counts.watch(std::future::pending::<()>())));
+            promptly(|| handle.block_on(async move { drop(rt) }));
+            until(|| counts.drops() == 1);
+        }
+    });
+}
+
+#[test]
+fn a_runtime_is_dropped_inside_its_own_task() {
+    within(PATIENCE, || {
+        for rt in [multi(1), multi(2)] {
+            let (handle, counts) = (rt.handle(), Counts::new());
+            drop(rt.spawn(counts.watch(std::future::pending::<()>())));
+            let task = handle.spawn(async move { drop(rt) });
+            promptly(|| task.wait()).unwrap();
+            until(|| counts.drops() == 1);
+        }
+    });
+}
+
+#[test]
+fn a_runtime_is_dropped_inside_a_task_of_another_without_waiting() {
+    on_each(|rt| {
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let other = multi(1);
+        drop(other.spawn_blocking(move || {
+            entered.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        }));
+        begun.recv().unwrap();
+        promptly(|| rt.block_on(rt.spawn(async move { drop(other) }))).unwrap();
+        drop(proceed);
+    });
+}
+
+#[test]
+fn a_runtime_is_dropped_in_its_own_blocking_thread_without_waiting_for_itself() {
+    within(PATIENCE, || {
+        for rt in [single(), multi(1)] {
+            let handle = rt.handle();
+            let job = handle.spawn_blocking(move || promptly(|| drop(rt)));
+            job.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_runtime_is_dropped_in_blocking_code_of_its_own_task_without_waiting_for_itself() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let handle = rt.handle();
+        let task = handle.spawn(async move { runtime::task::block_in_place(|| promptly(|| drop(rt))) });
+        task.wait().unwrap();
+    });
+}
+
+#[test]
+fn the_last_handle_may_be_a_tasks_own() {
+    within(PATIENCE, || {
+        let rt = Arc::new(multi(1));
+        let counts = Counts::new();
+        let gate = Gate::new();
+        let task = rt.spawn(counts.watch({
+            let (rt, gate) = (rt.clone(), gate.clone());
+            async move {
+                gate.pass().await;
+                drop(rt);
+            }
+        }));
+        drop(gate.waker());
+        drop(rt);
+        gate.open();
+        let _ = promptly(|| task.wait());
+        until(|| counts.drops() == 1);
+    });
+}
+
+// --- shutdown(grace) ---
+
+#[test]
+fn the_report_counts_what_finished_within_the_grace() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let gate = Gate::new();
+        let waiting = gate.clone();
+        drop(rt.spawn(async move {
+            waiting.pass().await;
+            // Tasks may spawn others meanwhile.
+            runtime::spawn(async {}).await.unwrap();
+        }));
+        let waker = gate.waker();
+        let opener = thread::spawn(move || {
+            gate.open();
+            drop(waker);
+        });
+        let report = rt.shutdown(PATIENCE);
+        opener.join().unwrap();
+        assert!(report.finished <= 2 && report.cancelled == 0, "{report:?}");
+        assert!(report.stuck.is_empty() && report.blocking_stuck == 0);
+    });
+}
+
+#[test]
+fn the_grace_ends_as_soon_as_nothing_is_left() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        rt.spawn(async {}).wait().unwrap();
+        promptly(|| rt.shutdown(Duration::from_secs(3600)));
+    });
+}
+
+#[test]
+fn the_longest_grace_is_valid() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let gate = Gate::new();
+        let waiting = gate.clone();
+        drop(rt.spawn(async move { waiting.pass().await }));
+        let opener = thread::spawn(move || {
+            drop(gate.waker());
+            gate.open();
+        });
+        promptly(|| rt.shutdown(Duration::MAX));
+        opener.join().unwrap();
+    });
+}
+
+#[test]
+fn the_report_counts_what_was_cancelled() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let counts = Counts::new();
+        let tasks: Vec<_> = (0..10).map(|_| rt.spawn(counts.watch(std::future::pending::<()>()))).collect();
+        until(|| counts.polls() == 10);
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        assert_eq!((report.finished, report.cancelled, counts.drops()), (0, 10, 10));
+        all_shut_down(tasks);
+    });
+}
+
+#[test]
+fn the_report_names_the_task_whose_poll_does_not_return() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let task = {
+            let _entered = rt.enter();
+            runtime::task::Builder::new().name("stubborn").spawn(async move {
+                entered.send(()).unwrap();
+                let _ = may_go_on.lock().unwrap().recv();
+            })
+        };
+        begun.recv().unwrap();
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        let names: Vec<_> = report.stuck.iter().map(|stuck| stuck.name.as_deref()).collect();
+        assert_eq!(names, [Some("stubborn")]);
+        assert_eq!(report.stuck[0].id, task.id());
+        drop(proceed);
+        task.wait().unwrap();
+    });
+}
+
+#[test]
+fn the_report_counts_blocking_jobs_that_do_not_return() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let job = rt.spawn_blocking(move || {
+            entered.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        });
+        begun.recv().unwrap();
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        assert_eq!(report.blocking_stuck, 1);
+        drop(proceed);
+        job.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_shutdown_inside_async_code_does_not_wait() {
+    on_each(|rt| {
+        let handle = rt.handle();
+        let counts = Counts::new();
+        drop(rt.spawn(counts.watch(std::future::pending::<()>())));
+        promptly(|| handle.block_on(async move { rt.shutdown(Duration::MAX) }));
+        until(|| counts.drops() == 1);
+    });
+}
+
+#[test]
+fn shutdown_background_does_not_wait_for_a_blocking_job() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let job = rt.spawn_blocking(move || {
+            entered.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        });
+        begun.recv().unwrap();
+        promptly(|| rt.shutdown_background());
+        assert!(!job.is_finished());
+        drop(proceed);
+        job.wait().unwrap();
+    });
+}
+
+#[test]
+fn shutdown_background_drops_the_tasks_soon() {
+    on_each(|rt| {
+        let counts = Counts::new();
+        let tasks = populate(&rt, &counts);
+        rt.block_on(settle());
+        promptly(|| rt.shutdown_background());
+        until(|| counts.drops() == 30);
+        all_shut_down(tasks);
+    });
+}
+
+// --- afterwards ---
+
+#[test]
+fn spawning_after_the_shutdown_resolves_with_is_shutdown() {
+    on_each(|rt| {
+        let (handle, counts) = (rt.handle(), Counts::new());
+        drop(rt);
+        let task = handle.spawn(counts.watch(async {}));
+        assert!(promptly(|| task.wait()).unwrap_err().is_shutdown());
+        let job = handle.spawn_blocking(|| ());
+        assert!(promptly(|| job.wait()).unwrap_err().is_shutdown());
+        assert_eq!((counts.polls(), counts.drops()), (0, 1));
+        handle.call_soon(|| unreachable!("nobody is there to call it"));
+        handle.stop();
+    });
+}
+
+#[test]
+fn a_task_that_was_queued_for_a_blocking_thread_resolves_at_the_shutdown() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).max_blocking_threads(1).build().unwrap();
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        drop(rt.spawn_blocking(move || {
+            entered.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        }));
+        begun.recv().unwrap();
+        let queued = rt.spawn_blocking(|| ());
+        rt.shutdown_background();
+        assert!(promptly(|| queued.wait()).unwrap_err().is_shutdown());
+        drop(proceed);
+    });
+}
+
+#[test]
+fn a_foreign_thread_that_awaits_a_task_learns_of_the_shutdown() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let task = rt.spawn(std::future::pending::<()>());
+        let waiter = thread::spawn(move || task.wait());
+        drop(rt);
+        assert!(waiter.join().unwrap().unwrap_err().is_shutdown());
+    });
+}
+
+#[test]
+fn spawns_from_other_threads_race_with_the_shutdown_and_none_is_lost() {
+    within(PATIENCE, || {
+        for _ in 0..100 {
+            let rt = multi(2);
+            let (handle, counts) = (rt.handle(), Counts::new());
+            let start = Arc::new(Barrier::new(3));
+            let spawners = [(); 2].map(|()| {
+                let (handle, counts, start) = (handle.clone(), counts.clone(), start.clone());
+                thread::spawn(move || {
+                    start.wait();
+                    (0..50).map(|_| handle.spawn(counts.watch(async {}))).collect::<Vec<_>>()
+                })
+            });
+            start.wait();
+            drop(rt);
+            for spawner in spawners {
+                for task in spawner.join().unwrap() {
+                    if let Err(error) = promptly(|| task.wait()) {
+                        assert!(error.is_shutdown());
+                    }
+                }
+            }
+            assert_eq!(counts.drops(), 100);
+        }
+    });
+}
+
+#[test]
+fn wakes_from_other_threads_race_with_the_shutdown_and_none_is_lost() {
+    within(PATIENCE, || {
+        for _ in 0..100 {
+            let rt = multi(2);
+            let counts = Counts::new();
+            let gates: Vec<_> = (0..20).map(|_| Gate::new()).collect();
+            let passing = |gate: &Gate| {
+                let gate = gate.clone();
+                rt.spawn(counts.watch(async move { gate.pass().await }))
+            };
+            let tasks: Vec<_> = gates.iter().map(passing).collect();
+            let wakers: Vec<_> = gates.iter().map(Gate::waker).collect();
+            let start = Arc::new(Barrier::new(2));
+            let waking = {
+                let start = start.clone();
+                thread::spawn(move || {
+                    start.wait();
+                    wakers.into_iter().for_each(std::task::Waker::wake);
+                })
+            };
+            start.wait();
+            drop(rt);
+            waking.join().unwrap();
+            all_shut_down(tasks);
+            assert_eq!((counts.drops(), counts.overlaps()), (20, 0));
+        }
+    });
+}
+
+#[test]
+fn main_may_return_with_a_live_runtime_and_detached_tasks() {
+    if runtime_tests::is_child() {
+        let rt = multi(2);
+        let counter = Arc::new(AtomicUsize::new(0));
+        for _ in 0..10 {
+            let counter = counter.clone();
+            drop(rt.spawn(async move {
+                loop {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    runtime::task::yield_now().await;
+                }
+            }));
+        }
+        until(|| counter.load(Ordering::Relaxed) > 10);
+        std::mem::forget(rt);
+        return;
+    }
+    let output =
+        runtime_tests::child("shutdown::main_may_return_with_a_live_runtime_and_detached_tasks", &[]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_runtime_in_a_static_is_never_dropped_and_harms_nobody() {
+    static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
+    within(PATIENCE, || {
+        let rt = RUNTIME.get_or_init(|| multi(1));
+        assert_eq!(rt.block_on(rt.spawn(async { 1 })).unwrap(), 1);
+    });
+}
