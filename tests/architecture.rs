@@ -19,7 +19,8 @@ fn imports_flow_one_way() {
 #[test]
 fn an_upward_import_is_found() {
     let mut sources = sources();
-    let (_, text) = sources.iter_mut().find(|(path, _)| path == Path::new("cell/state.rs")).expect("a file of a layer");
+    let (_, text) =
+        sources.iter_mut().find(|(path, _)| path == Path::new("cell/state.rs")).expect("a file of a layer");
     text.push_str("\nuse crate::{error::Error, scheduler::Shared};\n");
     let bad = violations(&layers(), &sources);
     assert_eq!(bad, ["cell/state.rs: cell must not import crate::scheduler"]);
@@ -41,7 +42,8 @@ fn a_path_through_super_that_leaves_the_module_is_found() {
 #[test]
 fn unsafe_stays_fenced() {
     let fence = unsafe_files();
-    let outside: Vec<_> = sources().into_iter().filter(|(path, text)| has_unsafe(text) && !fence.contains(path)).collect();
+    let outside: Vec<_> =
+        sources().into_iter().filter(|(path, text)| has_unsafe(text) && !fence.contains(path)).collect();
     assert!(outside.is_empty(), "unsafe outside of docs/unsafe.md: {:?}", paths(&outside));
 }
 
@@ -49,7 +51,10 @@ fn unsafe_stays_fenced() {
 fn every_fenced_file_has_unsafe_code() {
     let sources = sources();
     for path in unsafe_files() {
-        let (_, text) = sources.iter().find(|(other, _)| *other == path).expect("docs/unsafe.md names a file that exists");
+        let (_, text) = sources
+            .iter()
+            .find(|(other, _)| *other == path)
+            .expect("docs/unsafe.md names a file that exists");
         assert!(has_unsafe(text), "{} needs no entry in docs/unsafe.md", path.display());
     }
 }
@@ -58,9 +63,40 @@ fn every_fenced_file_has_unsafe_code() {
 fn every_file_says_what_it_is() {
     let silent: Vec<_> = sources()
         .into_iter()
-        .filter(|(_, text)| !text.lines().find(|line| !line.starts_with("#!")).is_some_and(|line| line.starts_with("//!")))
+        .filter(|(_, text)| {
+            !text.lines().find(|line| !line.starts_with("#!")).is_some_and(|line| line.starts_with("//!"))
+        })
         .collect();
     assert!(silent.is_empty(), "files without a `//!` head: {:?}", paths(&silent));
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let missing: Vec<String> = held_by()
+        .into_iter()
+        .filter(|(file, test)| !has_test(file, test))
+        .map(|(file, test)| format!("{file}::{test}"))
+        .collect();
+    assert!(missing.is_empty(), "docs/guarantees.md names tests that do not exist: {missing:?}");
+}
+
+/// The tests and models that `docs/guarantees.md` names, as module and function.
+fn held_by() -> Vec<(String, String)> {
+    let text = document("guarantees.md");
+    let names = text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::"));
+    let names: Vec<_> = names
+        .filter(|(file, _)| *file != "file")
+        .map(|(file, test)| (file.to_owned(), test.to_owned()))
+        .collect();
+    assert!(names.len() > 20, "docs/guarantees.md names the tests");
+    names
+}
+
+fn has_test(file: &str, test: &str) -> bool {
+    let places = [format!("tests/{file}.rs"), format!("runtime/src/{file}/models.rs")];
+    let texts = places.iter().filter_map(|place| fs::read_to_string(repository().join(place)).ok());
+    let signature = format!("fn {test}(");
+    texts.into_iter().any(|text| text.contains(&signature))
 }
 
 fn paths(sources: &[Source]) -> Vec<&Path> {
