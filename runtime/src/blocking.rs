@@ -27,7 +27,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::cell::{self, Meta, Runnable, Schedule, SlotRef, Task};
-use crate::context::{Host, Role, Unobserved, report};
+use crate::context::{Executor, Host, Role};
 use crate::error::Error;
 use crate::loom::lock::{Condvar, Mutex};
 use crate::loom::{JoinHandle, mutant};
@@ -115,12 +115,8 @@ impl Schedule for Owner {
 
     fn unbind(&self, _: SlotRef) {}
 
-    fn report(&self, unobserved: Unobserved) {
-        let host = self.0.host();
-        match host {
-            Some(host) => host.report(unobserved),
-            None => report(None, unobserved),
-        }
+    fn executor(&self) -> Option<Arc<dyn Executor>> {
+        Some(self.0.host()?.executor())
     }
 }
 
@@ -211,6 +207,9 @@ impl Pool {
         let mut state = self.state.lock();
         loop {
             while let Some(job) = state.queue.pop_front() {
+                if mutant!("pool_idle_counted_early") {
+                    state.idle.push(bench.clone());
+                }
                 state.running += 1;
                 let closed = state.closed;
                 drop(state);
@@ -232,7 +231,10 @@ impl Pool {
             state = self.state.lock();
             match job {
                 Some(job) => state.queue.push_front(job),
-                None => break,
+                // A job that came while the thread was on its way out found no idle thread and maybe no room for
+                // another: it relies on this look.
+                None if state.queue.is_empty() || mutant!("pool_leaves_without_a_look") => break,
+                None => {}
             }
         }
         state.threads -= 1;
@@ -282,7 +284,7 @@ impl Pool {
     /// Waits until every thread has ended, for at most `grace`; the number of those that have not.
     pub(crate) fn wait_until_stopped(&self, grace: Duration) -> usize {
         self.wait_while(grace, |state| state.threads > 0);
-        self.figures().running
+        self.figures().threads
     }
 
     fn wait_while(&self, grace: Duration, busy: impl Fn(&State) -> bool) {

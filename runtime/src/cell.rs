@@ -33,8 +33,9 @@ mod tests;
 
 
 use std::panic::Location;
+use std::sync::Arc;
 
-use crate::context::Unobserved;
+use crate::context::Executor;
 use crate::id::TaskId;
 
 pub use callbacks::TaskOutcome;
@@ -61,8 +62,8 @@ pub(crate) trait Schedule: Clone + Send + Sync + 'static {
     /// Forgets a task that was bound and is about to complete.
     fn unbind(&self, slot: SlotRef);
 
-    /// Takes a failure that nobody can see any more.
-    fn report(&self, unobserved: Unobserved);
+    /// The runtime that takes reports of failures that nobody can see any more, unless it is gone.
+    fn executor(&self) -> Option<Arc<dyn Executor>>;
 }
 
 /// What a task carries besides its future; nothing, unless somebody asked for it.

@@ -19,20 +19,21 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// A running runtime, as seen from below.
 pub(crate) trait Executor: Send + Sync {
-    /// Runs `job` soon, on a thread of the runtime; a panic of it is reported. Dropped if the runtime is shut down.
+    /// Runs `job` soon, on a thread of the runtime and never inside this call; a panic of it is reported. Dropped if the
+    /// runtime is shut down.
     fn execute(&self, job: Job);
 
     /// Takes a failure that nobody saw.
     fn report(&self, unobserved: Unobserved);
+
+    /// A number that no other runtime of this process has; not zero.
+    fn id(&self) -> u64;
 }
 
-/// Who starts threads for the scheduler and the blocking pool, and takes their reports: the owner of the runtime.
+/// Who starts threads for the scheduler and the blocking pool: the owner of the runtime.
 pub(crate) trait Host: Send + Sync {
     /// Starts a thread that stands in the runtime and runs `body`.
     fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>>;
-
-    /// Takes a failure that nobody saw.
-    fn report(&self, unobserved: Unobserved);
 
     /// The same, for callbacks.
     fn executor(self: Arc<Self>) -> Arc<dyn Executor>;

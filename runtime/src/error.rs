@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::loom::lock::Mutex;
 
@@ -58,6 +59,8 @@ enum Cause {
 struct Panic {
     message: String,
     payload: Mutex<Option<Payload>>,
+    /// The number of the runtime that the panic happened in, for the report if nobody ever looks; zero for none.
+    origin: AtomicU64,
 }
 
 /// A panic payload whose own destructor may panic without harm.
@@ -111,7 +114,23 @@ impl Error {
             "(a payload that is not a string)".to_owned()
         };
         let payload = Mutex::new(Some(Payload(Some(payload))));
-        Error(Arc::new(Cause::Panicked(Panic { message, payload })))
+        Error(Arc::new(Cause::Panicked(Panic { message, payload, origin: AtomicU64::new(0) })))
+    }
+
+    /// Notes the runtime that a panic happened in.
+    pub(crate) fn set_origin(&self, runtime: u64) {
+        if let Cause::Panicked(panic) = &*self.0 {
+            // ORDERING: Relaxed, before the error is published with the task's output.
+            panic.origin.store(runtime, Ordering::Relaxed);
+        }
+    }
+
+    /// The runtime that a panic happened in, if it is known.
+    pub(crate) fn origin(&self) -> Option<u64> {
+        match &*self.0 {
+            Cause::Panicked(panic) => Some(panic.origin.load(Ordering::Relaxed)).filter(|origin| *origin != 0),
+            _ => None,
+        }
     }
 
     /// The reason, for a `match`.

@@ -81,19 +81,13 @@ impl Host for Inner {
             builder = builder.stack_size(bytes);
         }
         builder.spawn(move || {
+            stop::set_own(handle.id());
             let hooks = handle.inner.config.hooks.clone();
             let _entered = handle.enter();
             hooks.run_start();
             body();
             hooks.run_stop();
         })
-    }
-
-    fn report(&self, unobserved: Unobserved) {
-        match &self.config.on_unobserved {
-            Some(handler) => handler(unobserved),
-            None => print(&unobserved),
-        }
     }
 
     fn executor(self: Arc<Self>) -> Arc<dyn Executor> {
@@ -111,7 +105,14 @@ impl Executor for Inner {
     }
 
     fn report(&self, unobserved: Unobserved) {
-        Host::report(self, unobserved);
+        match &self.config.on_unobserved {
+            Some(handler) => handler(unobserved),
+            None => print(&unobserved),
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.id
     }
 }
 

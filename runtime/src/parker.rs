@@ -5,7 +5,7 @@
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::loom::Arc;
+use crate::loom::{Arc, mutant};
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::loom::lock::{Condvar, Mutex};
 
@@ -49,7 +49,9 @@ impl Parker {
         // ORDERING: Acquire on failure, pairs with the Release half of the swap in `unpark`.
         if self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire).is_err() {
             drop(guard);
-            self.state.store(EMPTY, Ordering::Relaxed);
+            // ORDERING: a swap with Acquire: a second waker may have merged its token since, and what it wrote before
+            // must be visible, or this thread would sleep again on an old value.
+            let _ = self.state.swap(EMPTY, if mutant!("parker_drops_merged_token") { Ordering::Relaxed } else { Ordering::Acquire });
             return;
         }
         loop {
@@ -126,6 +128,27 @@ mod models {
             };
             parker.park();
             waker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn tokens_that_were_merged_are_all_seen() {
+        loom::model(|| {
+            let parker = Parker::new();
+            let flags = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+            let wakers: Vec<_> = (0..2)
+                .map(|index| {
+                    let (parker, flags) = (parker.clone(), flags.clone());
+                    loom::thread::spawn(move || {
+                        flags[index].store(1, Ordering::Relaxed);
+                        parker.unpark();
+                    })
+                })
+                .collect();
+            while flags.iter().any(|flag| flag.load(Ordering::Relaxed) == 0) {
+                parker.park();
+            }
+            wakers.into_iter().for_each(|waker| waker.join().unwrap());
         });
     }
 }

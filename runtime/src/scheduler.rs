@@ -45,7 +45,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_utils::CachePadded;
 
 use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
-use crate::context::{Ambient, Executor, Host, Role, Unobserved, report};
+use crate::context::{Ambient, Executor, Host, Role};
 use crate::error::Error;
 use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::loom::deque::{Injector, Stealer};
@@ -101,6 +101,8 @@ struct Remote {
 struct Life {
     /// Worker threads, and guests that run a worker.
     runners: usize,
+    /// Threads inside `block_on`.
+    guests: usize,
     /// Threads inside `block_on` that wait for the one worker of a current-thread runtime.
     queue: Vec<loom::Arc<Parker>>,
     threads: Vec<loom::JoinHandle<()>>,
@@ -237,7 +239,7 @@ impl Shared {
         self.injector.push(runnable);
         // The fence stands between the push and both looks that follow: at the idle word and at the phase.
         self.idle.submitted();
-        if self.phase.load(Ordering::Relaxed) == STOPPING {
+        if self.phase.load(Ordering::Relaxed) == STOPPING && !loom::mutant!("stop_without_recheck") {
             self.fail_injected();
         } else if self.idle.calls_for_wake() {
             self.notify();
@@ -260,14 +262,22 @@ impl Shared {
         if self.flavor == Flavor::CurrentThread {
             return;
         }
-        let Some(host) = self.host() else { return };
-        let mut life = self.life.lock();
-        life.threads.retain(|thread| !thread.is_finished());
-        life.runners += 1;
-        drop(life);
+        self.runner_came();
+        let Some(host) = self.host() else {
+            return self.start_failed(worker, io::Error::other("the runtime is gone"));
+        };
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
-            Ok(thread) => self.life.lock().threads.push(thread),
+            Ok(thread) => {
+                let ended: Vec<_> = {
+                    let mut life = self.life.lock();
+                    let threads = std::mem::take(&mut life.threads).into_iter().chain([thread]);
+                    let (ended, alive) = threads.partition(|thread| thread.is_finished());
+                    life.threads = alive;
+                    ended
+                };
+                drop(ended);
+            }
             Err(error) => self.start_failed(worker, error),
         }
     }
@@ -277,20 +287,16 @@ impl Shared {
         self.idle.set_manned(worker, false);
         self.processors[worker].seat.retract();
         self.idle.park(worker, true);
-        let runners = {
-            let mut life = self.life.lock();
-            life.runners -= 1;
-            life.runners
+        self.runner_left();
+        let attended = {
+            let life = self.life.lock();
+            life.runners + life.guests > 0
         };
-        if runners > 0 {
-            // Those who run come by the injector within a few polls; those who sleep are preferred by the next notify.
+        if attended {
+            // Those who run come by the injector within a few polls; those who sleep look once more when woken.
             self.wake_manned();
-            return;
-        }
-        let error = Error::new(error);
-        while let Some(runnable) = worker::steal_one(&self.injector) {
-            self.remote.completed.fetch_add(1, Ordering::Relaxed);
-            runnable.fail(error.clone());
+        } else {
+            self.fail_unattended(&Error::new(error));
         }
     }
 
@@ -357,11 +363,7 @@ impl Schedule for &'static Shared {
         }
     }
 
-    fn report(&self, unobserved: Unobserved) {
-        let host = self.host();
-        match host {
-            Some(host) => host.report(unobserved),
-            None => report(None, unobserved),
-        }
+    fn executor(&self) -> Option<Arc<dyn Executor>> {
+        Ambient::executor(*self)
     }
 }

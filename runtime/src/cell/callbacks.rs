@@ -78,16 +78,28 @@ pub(super) fn run(outcome: TaskOutcome) {
     }
 }
 
+/// What is left to run; a runtime that refuses or drops the job passes the rest on to the next one's.
+struct Rest {
+    entries: std::vec::IntoIter<Entry>,
+    outcome: TaskOutcome,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        hand_over(std::mem::take(&mut self.entries), self.outcome.clone());
+    }
+}
+
 fn hand_over(mut entries: std::vec::IntoIter<Entry>, outcome: TaskOutcome) {
     let Some(first) = entries.next() else { return };
+    let rest = Rest { entries, outcome };
     let executor = first.executor.clone();
     executor.execute(Box::new(move || {
-        let report = |error| first.executor.report(Unobserved::future(error, first.location));
-        let callback = first.callback;
-        let argument = outcome.clone();
+        let Entry { executor, callback, location } = first;
+        let argument = rest.outcome.clone();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || callback(argument))) {
-            report(Error::panicked(panic));
+            executor.report(Unobserved::future(Error::panicked(panic), location));
         }
-        hand_over(entries, outcome);
+        drop(rest);
     }));
 }

@@ -16,8 +16,8 @@ use super::raw::{Header, Runnable};
 use super::state::Detach;
 use super::current;
 use crate::context::{Executor, forbid_blocking};
-use crate::coop;
-use crate::error::Error;
+use crate::coop::{self, BudgetGuard};
+use crate::error::{Error, drop_quietly};
 use crate::id::TaskId;
 use crate::loom::lock::assert_none_held;
 use crate::parker::{self, Parker};
@@ -42,13 +42,15 @@ use crate::parker::{self, Parker};
 /// });
 /// ```
 pub struct Task<T> {
-    /// The header, with TAKEN in the lowest bit once the output was moved out.
+    /// The header, with TAKEN once the output was moved out, and FAILED if it was an error.
     header: NonNull<Header>,
     output: PhantomData<T>,
 }
 
-/// Headers are aligned to eight, so the lowest bit of a pointer to one is free.
+/// Headers are aligned to eight, so the lowest bits of a pointer to one are free.
 const TAKEN: usize = 1;
+/// With TAKEN: the output was an error, and a copy of it is still in the cell.
+const FAILED: usize = 2;
 
 // SAFETY: the handle moves the output between threads and never gives two threads access to it.
 unsafe impl<T: Send> Send for Task<T> {}
@@ -66,7 +68,7 @@ impl<T> Task<T> {
 
     #[inline]
     fn pointer(&self) -> NonNull<Header> {
-        let header = self.header.as_ptr().map_addr(|addr| addr & !TAKEN);
+        let header = self.header.as_ptr().map_addr(|addr| addr & !(TAKEN | FAILED));
         // SAFETY: the tag was set on a non-null pointer that is aligned to more than the tag.
         unsafe { NonNull::new_unchecked(header) }
     }
@@ -80,6 +82,11 @@ impl<T> Task<T> {
     #[inline]
     fn is_taken(&self) -> bool {
         self.header.addr().get() & TAKEN != 0
+    }
+
+    /// True if the cell of the finished task still holds something.
+    fn holds_output(&self) -> bool {
+        self.header.addr().get() & (TAKEN | FAILED) != TAKEN
     }
 
     /// The number that names this task for as long as the process lives.
@@ -216,6 +223,8 @@ impl<T> Task<T> {
         let parker = Parker::new();
         let waker = parker::waker(&parker);
         let mut cx = Context::from_waker(&waker);
+        // A thread that blocks has nobody to give way to.
+        let _free = BudgetGuard::unconstrained();
         loop {
             if let Poll::Ready(output) = Pin::new(&mut *self).poll(&mut cx) {
                 return Some(output);
@@ -243,11 +252,11 @@ impl<T> Task<T> {
         let id = self.id();
         callbacks::insert(id, Entry { executor, callback: Box::new(callback), location });
         if !self.header().state.set_callbacks() {
-            let error = if self.is_taken() {
-                None
-            } else {
-                // SAFETY: the task is complete, and this handle has not taken the output.
+            let error = if self.holds_output() {
+                // SAFETY: the task is complete, and the output or the copy of an error is in the cell.
                 unsafe { Header::peek_error(self.pointer()) }
+            } else {
+                None
             };
             callbacks::run(TaskOutcome::new(id, error));
         }
@@ -259,8 +268,9 @@ impl<T> Task<T> {
         assert!(!self.is_taken(), "task {} was polled after it had given its output", self.id());
         let mut output = MaybeUninit::<Result<T, Error>>::uninit();
         // SAFETY: the task is complete, the output is there, and its type is this handle's.
-        unsafe { Header::take_output(self.pointer(), output.as_mut_ptr().cast()) };
-        self.header = self.header.map_addr(|addr| addr | TAKEN);
+        let failed = unsafe { Header::take_output(self.pointer(), output.as_mut_ptr().cast()) };
+        let tag = if failed { TAKEN | FAILED } else { TAKEN };
+        self.header = self.header.map_addr(|addr| addr | tag);
         // SAFETY: written by the call above.
         unsafe { output.assume_init() }
     }
@@ -286,13 +296,16 @@ impl<T> Drop for Task<T> {
         loop {
             match self.header().state.detach() {
                 Detach::Done => return,
-                Detach::Waiter => drop(self.empty_slot()),
+                Detach::Waiter => {
+                    // A foreign waker's destructor must not keep the handle from going away.
+                    drop_quietly(self.empty_slot());
+                }
                 Detach::Output => break,
             }
         }
-        if !self.is_taken() {
-            // SAFETY: the task is complete and its output still there.
-            unsafe { Header::drop_output(header) };
+        if self.holds_output() {
+            // SAFETY: the task is complete and the cell holds its output or the copy of an error.
+            unsafe { Header::drop_output(header, self.is_taken()) };
         }
         // SAFETY: the handle's reference is given away here, once.
         unsafe { Header::release(header) };

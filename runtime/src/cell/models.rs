@@ -53,8 +53,6 @@ impl Host for Threads {
         Ok(JoinHandle(thread::spawn(body)))
     }
 
-    fn report(&self, _: Unobserved) {}
-
     fn executor(self: StdArc<Self>) -> StdArc<dyn Executor> {
         unreachable!("no model has callbacks")
     }
@@ -141,7 +139,9 @@ impl Schedule for Queue {
         unbind(slot);
     }
 
-    fn report(&self, _: Unobserved) {}
+    fn executor(&self) -> Option<StdArc<dyn Executor>> {
+        None
+    }
 }
 
 /// What a future shares with the model: loom sees two polls that overlap, and a future that is dropped twice or never.
@@ -199,7 +199,7 @@ fn what_was_written_before_a_wake_is_seen_by_a_poll() {
         });
         queue.run();
         block_on(task).unwrap();
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
@@ -411,7 +411,7 @@ fn a_slot_that_is_given_back_has_one_taker() {
         let foreigners = [first, second].map(|slot| thread::spawn(move || unbind(slot)));
         let [third, fourth] = [bind(2), bind(3)];
         assert_ne!(third, fourth);
-        foreigners.map(|foreigner| foreigner.join().unwrap());
+        foreigners.into_iter().for_each(|foreigner| foreigner.join().unwrap());
         binder.unbind(third);
         binder.unbind(fourth);
     });

@@ -14,13 +14,14 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{NonNull, addr_of_mut};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::callbacks::{self, TaskOutcome};
 use super::owned::Slot;
 use super::state::{Cancel, Complete, Start, State, Suspend, Wake};
 use super::{Meta, Schedule, current, waker};
-use crate::context::Unobserved;
+use crate::context::{self, Executor, Unobserved};
 use crate::error::{Error, drop_quietly};
 use crate::id::TaskId;
 use crate::loom::UnsafeCell;
@@ -46,9 +47,9 @@ struct VTable {
     run: unsafe fn(NonNull<Header>) -> bool,
     fail: unsafe fn(NonNull<Header>, Error),
     schedule: unsafe fn(NonNull<Header>),
-    take_output: unsafe fn(NonNull<Header>, *mut ()),
+    take_output: unsafe fn(NonNull<Header>, *mut ()) -> bool,
     peek_error: unsafe fn(NonNull<Header>) -> Option<Error>,
-    drop_output: unsafe fn(NonNull<Header>),
+    drop_output: unsafe fn(NonNull<Header>, bool),
     name: unsafe fn(NonNull<Header>) -> Option<NonNull<str>>,
     dealloc: unsafe fn(NonNull<Header>),
 }
@@ -214,16 +215,16 @@ impl Header {
         }
     }
 
-    /// Moves the output to `*out`, which holds a `Result<T, Error>`.
+    /// Moves the output to `*out`, which holds a `Result<T, Error>`; true if it leaves a copy of an error behind.
     ///
     /// # Safety
     /// The caller is the handle, saw COMPLETE, calls this once, and `out` points to room for the task's output.
     #[inline]
-    pub(super) unsafe fn take_output(header: NonNull<Header>, out: *mut ()) {
+    pub(super) unsafe fn take_output(header: NonNull<Header>, out: *mut ()) -> bool {
         // SAFETY: the handle's reference.
         let vtable = unsafe { header.as_ref() }.vtable;
         // SAFETY: passed on to the caller.
-        unsafe { (vtable.take_output)(header, out) };
+        unsafe { (vtable.take_output)(header, out) }
     }
 
     /// # Safety
@@ -235,13 +236,15 @@ impl Header {
         unsafe { (vtable.peek_error)(header) }
     }
 
+    /// Drops the output, or the copy of an error that was left behind (`read`).
+    ///
     /// # Safety
-    /// The caller is the handle, saw COMPLETE, and has not taken the output.
-    pub(super) unsafe fn drop_output(header: NonNull<Header>) {
+    /// The caller is the handle, saw COMPLETE, and the stage holds an output or a copy of an error.
+    pub(super) unsafe fn drop_output(header: NonNull<Header>, read: bool) {
         // SAFETY: the handle's reference.
         let vtable = unsafe { header.as_ref() }.vtable;
         // SAFETY: passed on to the caller.
-        unsafe { (vtable.drop_output)(header) };
+        unsafe { (vtable.drop_output)(header, read) };
     }
 
     /// # Safety
@@ -468,6 +471,9 @@ where
             cell.scheduler.unbind(slot);
         }
         let error = output.as_ref().err().cloned();
+        if let Some(panic) = error.as_ref().filter(|error| error.is_panic()) {
+            cell.scheduler.executor().inspect(|executor| panic.set_origin(executor.id()));
+        }
         let id = cell.header.id;
         cell.stage.with_mut(|stage| {
             let output = Stage { output: ManuallyDrop::new(output) };
@@ -543,22 +549,33 @@ where
     #[cold]
     fn report(&self, error: Error) {
         let name = self.meta.name().map(str::to_owned);
+        let origin = error.origin();
         let unobserved = Unobserved::task(error, self.header.id, name, self.header.location);
+        // The scheduler may serve another runtime by now, which has no business with this.
+        let elsewhere = |executor: &Arc<dyn Executor>| origin.is_some_and(|origin| origin != executor.id());
+        let executor = self.scheduler.executor().filter(|executor| !elsewhere(executor));
         // The handler is the user's.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.scheduler.report(unobserved))) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| context::report(executor, unobserved))) {
             drop_quietly(payload);
         }
     }
 
-    unsafe fn take_output(header: NonNull<Header>, out: *mut ()) {
+    unsafe fn take_output(header: NonNull<Header>, out: *mut ()) -> bool {
         // SAFETY: the caller is the handle.
         let cell = unsafe { Self::of(header) };
-        cell.stage.with(|stage| {
-            // SAFETY: COMPLETE was seen, so the stage holds the output; it is moved out once.
-            let output = unsafe { std::ptr::read(&raw const (*stage).output) };
-            // SAFETY: the caller gives room for a value of this type.
-            unsafe { out.cast::<Result<F::Output, Error>>().write(ManuallyDrop::into_inner(output)) };
-        });
+        // SAFETY: COMPLETE was seen, so the stage holds the output; it is moved out once.
+        let output = cell.stage.with(|stage| unsafe { std::ptr::read(&raw const (*stage).output) });
+        let output = ManuallyDrop::into_inner(output);
+        let error = output.as_ref().err().cloned();
+        // SAFETY: the caller gives room for a value of this type.
+        unsafe { out.cast::<Result<F::Output, Error>>().write(output) };
+        let failed = error.is_some();
+        if let Some(error) = error {
+            let copy = Stage { output: ManuallyDrop::new(Err(error)) };
+            // SAFETY: the stage is empty and the handle's; callbacks that are added later are told this error.
+            cell.stage.with_mut(|stage| unsafe { stage.write(copy) });
+        }
+        failed
     }
 
     unsafe fn peek_error(header: NonNull<Header>) -> Option<Error> {
@@ -571,11 +588,11 @@ where
         })
     }
 
-    unsafe fn drop_output(header: NonNull<Header>) {
+    unsafe fn drop_output(header: NonNull<Header>, read: bool) {
         // SAFETY: the caller is the handle.
         let cell = unsafe { Self::of(header) };
         // SAFETY: the caller's contract is that of `peek_error`.
-        let unread = unsafe { Self::peek_error(header) }.filter(Error::is_panic);
+        let unread = unsafe { Self::peek_error(header) }.filter(|error| !read && error.is_panic());
         if let Some(error) = cell.drop_stage_output().err().or(unread) {
             cell.report(error);
         }

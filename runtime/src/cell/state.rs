@@ -142,7 +142,7 @@ impl State {
             match self.0.compare_exchange_weak(
                 current,
                 current & !RUNNING,
-                Ordering::Release,
+                if mutant!("suspend_relaxed") { Ordering::Relaxed } else { Ordering::Release },
                 Ordering::Acquire,
             ) {
                 Ok(_) => return Suspend::Idle,

@@ -182,6 +182,10 @@ impl Queue {
 }
 
 impl Executor for Queue {
+    fn id(&self) -> u64 {
+        1
+    }
+
     fn execute(&self, job: Job) {
         self.jobs.lock().unwrap().push(job);
     }

@@ -72,6 +72,10 @@ impl Queue {
 }
 
 impl Executor for Queue {
+    fn id(&self) -> u64 {
+        1
+    }
+
     fn execute(&self, job: Job) {
         match self.refuses.load(Ordering::SeqCst) {
             true => drop(job),

@@ -17,6 +17,23 @@ pub(super) struct Context {
     pub(super) parker: Arc<Parker>,
     /// A guest inside `block_on` rather than a worker thread.
     pub(super) guest: bool,
+    /// Counted among the runners of the scheduler.
+    pub(super) counted: Cell<bool>,
+    /// The context that this one is nested in.
+    outer: Cell<*const Context>,
+}
+
+impl Context {
+    pub(super) fn new(shared: &'static Shared, guest: bool) -> Self {
+        Context {
+            shared,
+            core: RefCell::new(None),
+            parker: Parker::new(),
+            guest,
+            counted: Cell::new(false),
+            outer: Cell::new(ptr::null()),
+        }
+    }
 }
 
 local! {
@@ -36,7 +53,9 @@ pub(super) fn scope<R>(context: &Context, f: impl FnOnce() -> R) -> R {
             CURRENT.with(|current| current.set(self.0));
         }
     }
-    let _restore = Restore(CURRENT.with(|current| current.replace(context)));
+    let outer = CURRENT.with(|current| current.replace(context));
+    context.outer.set(outer);
+    let _restore = Restore(outer);
     f()
 }
 
@@ -46,6 +65,18 @@ pub(super) fn with<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
     let context = CURRENT.with(Cell::get);
     // SAFETY: `scope` set the pointer from a reference that outlives the scope, and takes it back when the scope ends.
     f(unsafe { context.as_ref() })
+}
+
+/// Calls `f` with this thread's innermost context of `shared`, if there is one.
+pub(super) fn find<R>(shared: &Shared, f: impl FnOnce(Option<&Context>) -> R) -> R {
+    let mut context = CURRENT.with(Cell::get);
+    loop {
+        // SAFETY: the pointers of a chain were set by scopes that have not ended.
+        match unsafe { context.as_ref() } {
+            Some(found) if !ptr::eq(found.shared, shared) => context = found.outer.get(),
+            end => return f(end),
+        }
+    }
 }
 
 /// The runtime that this thread stands in.

@@ -18,7 +18,7 @@ use super::idle::Prefer;
 use super::seat::Occupied;
 use super::worker::Exit;
 use super::{Flavor, Shared};
-use crate::context::set_async;
+use crate::context::{self as ambient, Ambient, set_async};
 use crate::coop::BudgetGuard;
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicBool, Ordering};
@@ -69,30 +69,55 @@ impl Drop for Async {
     }
 }
 
+/// Makes the thread stand in the runtime whose tasks it runs, whatever guards the future of `block_on` holds.
+struct Inside(Option<&'static Shared>, Option<&'static dyn Ambient>);
+
+impl Inside {
+    fn set(shared: &'static Shared) -> Self {
+        let before = context::entered();
+        context::set_entered(Some(shared));
+        Inside(before, ambient::replace(Some(shared)))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        context::set_entered(self.0);
+        ambient::replace(self.1);
+    }
+}
+
 /// Runs `future` on this thread until it is ready, and tasks of `shared` while it is not.
 pub(crate) fn block_on<F: Future>(shared: &'static Shared, future: F) -> F::Output {
     let future = pin!(future);
     if shared.is_here() {
         nested(shared, future)
     } else {
-        let context = Context { shared, core: Default::default(), parker: Parker::new(), guest: true };
+        let context = Context::new(shared, true);
         // A worker of another runtime must not be kept waiting either.
         block_in_place(|| context::scope(&context, || outermost(&context, future)))
     }
 }
 
-fn outermost<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
+fn outermost<F: Future>(context: &Context, future: Pin<&mut F>) -> F::Output {
     /// Leaves the worker also when the future panics.
     struct Leave<'a>(&'a Context);
     impl Drop for Leave<'_> {
         fn drop(&mut self) {
             self.0.leave_as_guest();
+            self.0.shared.guest_left();
         }
     }
 
+    context.shared.guest_came();
+    let _leave = Leave(context);
+    drive(context, future)
+}
+
+/// The three steps of the protocol, over and over.
+fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
     let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: context.parker.clone() });
     let waker = Waker::from(signal.clone());
-    let _leave = Leave(context);
     let keep = context.shared.flavor == Flavor::CurrentThread;
     loop {
         if keep {
@@ -104,15 +129,18 @@ fn outermost<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output
             }
         }
         if context.enter_as_guest() {
-            let _async = Async::set(true);
-            let exit = context.run(|| signal.is_set());
+            let exit = {
+                let _async = Async::set(true);
+                let _inside = Inside::set(context.shared);
+                context.run(|| signal.is_set())
+            };
             if !keep || exit == Exit::Stopped {
                 context.leave_as_guest();
             }
             if exit == Exit::Stopped {
                 wait_for(&signal);
             }
-        } else if keep {
+        } else if keep && !context.shared.is_stopping() {
             context.shared.queue_guest(&context.parker);
             if !signal.is_set() {
                 context.parker.park();
@@ -125,31 +153,17 @@ fn outermost<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output
 
 /// `block_on` on a thread that runs a worker of the same runtime already.
 fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Output {
-    if shared.flavor == Flavor::MultiThread {
-        return block_in_place(|| {
-            let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: Parker::new() });
-            let waker = Waker::from(signal.clone());
-            loop {
-                wait_for(&signal);
-                signal.take();
-                if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
-                    return output;
-                }
-            }
-        });
+    if shared.flavor == Flavor::CurrentThread {
+        return context::find(shared, |context| drive(context.expect("the thread is in the runtime"), future));
     }
-    context::with(|context| {
-        let context = context.expect("the thread runs a worker");
-        let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: context.parker.clone() });
+    block_in_place(|| {
+        let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: Parker::new() });
         let waker = Waker::from(signal.clone());
         loop {
-            if signal.take() {
-                if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
-                    return output;
-                }
-            }
-            if context.run(|| signal.is_set()) != Exit::Woken {
-                wait_for(&signal);
+            wait_for(&signal);
+            signal.take();
+            if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
+                return output;
             }
         }
     })
@@ -173,23 +187,13 @@ fn poll_root<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
 /// Anywhere else it just calls `f`.
 pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
     context::with(|context| {
-        let Some(context) = context.filter(|context| context.core.borrow().is_some()) else {
-            let _sync = Async::set(false);
-            return f();
+        let leaves = |context: &&Context| {
+            context.shared.flavor == Flavor::MultiThread && context.core.borrow().is_some()
         };
-        if context.shared.flavor == Flavor::CurrentThread {
-            let _sync = Async::set(false);
-            return f();
-        }
-        if context.guest {
-            context.leave_as_guest();
-        } else {
-            context.leave_seat();
-        }
-        let result = {
-            let _sync = Async::set(false);
-            f()
-        };
+        let Some(context) = context.filter(leaves) else { return call(f) };
+        context.leave_seat();
+        context.shared.offer_work();
+        let result = call(f);
         // With luck the worker, or another, is free again; otherwise this poll ends without one.
         if context.guest {
             context.enter_as_guest();
@@ -198,6 +202,13 @@ pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
         }
         result
     })
+}
+
+/// Calls code that may block, as it would be called outside of any task.
+fn call<R>(f: impl FnOnce() -> R) -> R {
+    let _sync = Async::set(false);
+    let _free = BudgetGuard::unconstrained();
+    f()
 }
 
 impl Context {
@@ -218,7 +229,9 @@ impl Context {
             Flavor::CurrentThread => shared.processors[0].seat.borrow_free(&self.parker),
         };
         let Some(taken) = taken else { return false };
-        shared.runner_came();
+        if !self.counted.replace(true) {
+            shared.runner_came();
+        }
         shared.idle.set_manned(taken.core.index, true);
         let mut core = taken.core;
         core.set_searching(taken.searching);
@@ -226,11 +239,15 @@ impl Context {
         true
     }
 
-    /// Gives the worker back, if this thread has one.
+    /// Gives the worker back, if this thread has one, and is no runner any more.
+    ///
+    /// Not called in the middle of a poll: a task that is being polled is no one else's to fail, so its thread counts
+    /// as a runner even while blocking code has taken it off its worker.
     fn leave_as_guest(&self) {
-        if self.core.borrow().is_some() {
-            self.leave_seat();
+        self.leave_seat();
+        if self.counted.replace(false) {
             self.shared.runner_left();
         }
+        self.shared.offer_work();
     }
 }

@@ -168,7 +168,7 @@ impl Idle {
             // and the look that follows sees the push.
             fence(Ordering::SeqCst);
         }
-        last
+        last && !mutant!("last_searcher_keeps_quiet")
     }
 
     /// Announces that the worker is going to sleep. The caller has to look at every source once more.
@@ -191,11 +191,9 @@ impl Idle {
         word.state.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// Back to how it was made, for a scheduler that is used again.
-    pub(super) fn reset(&self, parked: bool) {
-        let fresh = Idle::new(self.workers, parked);
-        for (word, new) in self.words.iter().zip(&fresh.words) {
-            word.state.store(new.state.load(Ordering::Relaxed), Ordering::Release);
+    /// No worker has a thread any more.
+    pub(super) fn forget_threads(&self) {
+        for word in &self.words {
             word.manned.store(0, Ordering::Relaxed);
         }
     }

@@ -15,7 +15,7 @@
 //! Taking a core whenever it is there and the bit is clear: between putting the core down and setting the bit that is
 //! true as well, and a thread with a stale wake-up then ran a worker that was about to be announced as asleep.
 
-use crate::loom::Arc;
+use crate::loom::{Arc, mutant};
 use crate::loom::lock::Mutex;
 use crate::parker::Parker;
 
@@ -117,7 +117,7 @@ impl<C> Seat<C> {
         }
         match inner.offer {
             Some(offer) => Resume::Taken(inner.take(offer == Offer::Search)),
-            None if wants && leave() => Resume::Taken(inner.take(false)),
+            None if wants && (leave() || mutant!("core_taken_without_the_bit")) => Resume::Taken(inner.take(false)),
             None => Resume::Asleep,
         }
     }
@@ -142,7 +142,14 @@ impl<C> Seat<C> {
         inner.core.as_ref()?;
         inner.lent = true;
         inner.sleeper = Some(guest.clone());
-        Some(inner.take(false))
+        let searching = inner.offer == Some(Offer::Search);
+        Some(inner.take(searching))
+    }
+
+    /// True if [`borrow_free`](Self::borrow_free) would find the core.
+    pub(super) fn is_free(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.core.is_some() && !inner.lent
     }
 
     /// Takes the core of a worker that the caller claimed, to stay, if no thread belongs here.
@@ -212,6 +219,5 @@ impl<C> Seat<C> {
         inner.sleeper = None;
         inner.displaced = None;
         inner.lent = false;
-        inner.offer = None;
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::worker::steal_one;
-use super::{DRAINING, Flavor, SPARE, STOPPING, Shared};
+use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;
-use crate::loom::{Arc, JoinHandle};
+use crate::loom::{Arc, JoinHandle, mutant};
 use crate::loom::atomic::{Ordering, fence};
 use crate::parker::Parker;
 
@@ -15,6 +15,11 @@ impl Shared {
     pub(crate) fn drain(&self) {
         // ORDERING: Relaxed, a hint to submitters; nothing is lost when one misses it.
         let _ = self.phase.compare_exchange(super::OPEN, DRAINING, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// True if the runtime has threads of its own to run its tasks.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.flavor == super::Flavor::MultiThread
     }
 
     /// Waits until no task is left, for at most `grace`.
@@ -101,6 +106,16 @@ impl Shared {
         }
     }
 
+    /// A thread is inside `block_on`: it runs tasks whenever its own future waits.
+    pub(super) fn guest_came(&self) {
+        self.life.lock().guests += 1;
+    }
+
+    pub(super) fn guest_left(&'static self) {
+        self.life.lock().guests -= 1;
+        self.offer_work();
+    }
+
     /// Fails everything that is left, unless somebody is still there to do it when they leave.
     pub(crate) fn sweep_if_idle(&'static self) {
         if self.life.lock().runners == 0 {
@@ -112,28 +127,52 @@ impl Shared {
     pub(crate) fn sweep(&'static self) {
         loop {
             let cancelled = self.cancel_waiting();
-            let mut left: Vec<Runnable> = Vec::new();
-            for processor in &self.processors {
-                left.extend(processor.next.take());
-                left.extend(processor.seat.with_core(super::Core::drain).into_iter().flatten());
-            }
-            let failed = self.fail_all(left) + self.fail_injected();
+            let failed = self.fail_all(self.put_down(), &Error::shutdown()) + self.fail_injected();
             if !cancelled && failed == 0 {
                 return;
             }
         }
     }
 
-    /// Empties the injector; returns how many tasks it failed.
-    pub(super) fn fail_injected(&self) -> usize {
-        self.fail_all(std::iter::from_fn(|| steal_one(&self.injector)))
+    /// What is queued with workers that nobody runs.
+    fn put_down(&self) -> Vec<Runnable> {
+        let mut left: Vec<Runnable> = Vec::new();
+        for processor in &self.processors {
+            let queued = processor.seat.with_core(|core| {
+                core.expose(processor);
+                core.drain()
+            });
+            left.extend(queued.into_iter().flatten());
+        }
+        left
     }
 
-    fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>) -> usize {
+    /// Fails what is queued, because the system refuses the threads that would run it.
+    pub(super) fn fail_unattended(&self, error: &Error) {
+        self.fail_all(self.put_down(), error);
+        self.fail_all(std::iter::from_fn(|| steal_one(&self.injector)), error);
+    }
+
+    /// Empties the injector; returns how many tasks it failed.
+    pub(super) fn fail_injected(&'static self) -> usize {
+        let mut failed = 0;
+        while let Some(runnable) = steal_one(&self.injector) {
+            // A late wake-up may get here when the scheduler serves the next runtime already, whose tasks are not its
+            // to fail. The phase is read after the steal, which makes visible what came before the push.
+            if !self.is_stopping() && !mutant!("late_wake_fails_next_runtime") {
+                self.inject(runnable);
+                break;
+            }
+            failed += self.fail_all([runnable], &Error::shutdown());
+        }
+        failed
+    }
+
+    fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>, error: &Error) -> usize {
         let mut failed = 0;
         for runnable in runnables {
             self.remote.completed.fetch_add(1, Ordering::Relaxed);
-            runnable.fail(Error::shutdown());
+            runnable.fail(error.clone());
             failed += 1;
         }
         failed
@@ -145,12 +184,13 @@ impl Shared {
         SPARE.lock().push(self);
     }
 
-    /// Back to how it was made.
+    /// Back to how it was made. The idle words and the offers are so by themselves: a worker that nobody runs is parked,
+    /// and the exception, one that a late wake-up is about to notify, is that wake-up's to put right.
     pub(super) fn reset(&'static self) {
         self.sweep();
         self.threads().clear();
         *self.host.lock() = None;
-        self.idle.reset(self.flavor == Flavor::MultiThread);
+        self.idle.forget_threads();
         for processor in &self.processors {
             processor.seat.reset();
         }
@@ -164,7 +204,7 @@ impl Shared {
         }
         drop(life);
         // The worker may have become free before the entry was there.
-        if self.processors[0].seat.with_core(|_| ()).is_some() {
+        if self.processors[0].seat.is_free() {
             parker.unpark();
         }
     }

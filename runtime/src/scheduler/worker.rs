@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::context::{self, Context};
 use super::idle::Prefer;
 use super::seat::{Occupied, Resume, Taken};
-use super::{Processor, STOPPING, Shared};
+use super::{Processor, Shared};
 use crate::cell::{Binder, Runnable};
 use crate::context::set_async;
 use crate::coop::BudgetGuard;
 use crate::error::Error;
-use crate::loom::Arc;
+use crate::loom::{Arc, mutant};
 use crate::loom::atomic::Ordering;
 use crate::loom::deque::{self, Injector, Steal, Stealer, Worker};
 use crate::parker::Parker;
@@ -289,8 +289,7 @@ pub(super) fn push_yielded(_: &'static Shared, core: &mut Core, runnable: Runnab
 
 /// The body of a worker's own thread.
 pub(super) fn main(shared: &'static Shared, worker: usize) {
-    let parker = Parker::new();
-    let context = Context { shared, core: Default::default(), parker, guest: false };
+    let context = Context::new(shared, false);
     if let Some(taken) = shared.processors[worker].seat.start(&context.parker) {
         let mut core = taken.core;
         core.searching = taken.searching;
@@ -298,6 +297,7 @@ pub(super) fn main(shared: &'static Shared, worker: usize) {
         set_async(true);
         context::scope(&context, || while context.run(|| false) != Exit::Stopped && context.reoccupy() {});
         context.leave_seat();
+        shared.offer_work();
         set_async(false);
     }
     for processor in &shared.processors {
@@ -387,9 +387,8 @@ impl Context {
             _ => return false,
         };
         while since.elapsed() < limit {
-            for _ in 0..8 {
-                std::hint::spin_loop();
-            }
+            // Where threads outnumber processors, the one that is to bring the work may be waiting for this processor.
+            std::thread::yield_now();
             if self.shared.has_work() || woken() || self.shared.is_stopping() {
                 return true;
             }
@@ -403,7 +402,7 @@ impl Context {
         let shared = self.shared;
         let mut core = self.core.take().expect("the loop has just used the core");
         let (worker, searching) = (core.index, std::mem::take(&mut core.searching));
-        let suspicious = core.suspect.is_some() && core.looks < LOOKS;
+        let mut suspicious = core.suspect.is_some() && core.looks < LOOKS;
         core.looks += 1;
         let own = self.own(&core);
         own.stats.parks.add(1);
@@ -417,7 +416,7 @@ impl Context {
             shared.idle_while_closing();
         }
         // The second look that the protocol asks of everybody who parks.
-        let mut look_again = shared.has_work();
+        let mut look_again = !mutant!("park_skips_second_look") && shared.has_work();
         loop {
             let stopping = shared.is_stopping();
             let wants = std::mem::take(&mut look_again) || stopping || woken();
@@ -425,7 +424,8 @@ impl Context {
                 Resume::Taken(taken) => return self.awake(taken, stopping),
                 // A guest runs the worker, and ends with it what has to be ended.
                 Resume::Displaced if stopping => return Some(Exit::Stopped),
-                Resume::Displaced | Resume::Asleep => {}
+                Resume::Displaced => suspicious = false,
+                Resume::Asleep => {}
             }
             if suspicious && !stopping {
                 // Somebody's next slot was full: look once more whether that somebody is stuck.
@@ -433,6 +433,8 @@ impl Context {
                 look_again = true;
             } else {
                 self.parker.park();
+                // Somebody may have failed to wake whom they wanted, and have woken everybody instead.
+                look_again = shared.has_work();
             }
         }
     }
@@ -447,7 +449,7 @@ impl Context {
         done.then_some(Exit::Stopped)
     }
 
-    /// Gives the worker up; whoever is notified next runs it. What it has queued is offered at once.
+    /// Gives the worker up; whoever is notified next runs it. What it has queued is to be offered after that.
     pub(super) fn leave_seat(&self) {
         let Some(mut core) = self.core.take() else { return };
         let (shared, worker) = (self.shared, core.index);
@@ -458,12 +460,13 @@ impl Context {
         let manned = own.seat.give_back(core);
         shared.idle.set_manned(worker, manned);
         if shared.flavor == super::Flavor::CurrentThread {
+            if searching && !mutant!("guest_keeps_the_search") {
+                // Whoever takes the worker next looks at every queue first.
+                let _ = shared.idle.found(worker);
+            }
             shared.next_guest();
-            return;
-        }
-        shared.idle.park(worker, searching);
-        if shared.has_work() && shared.phase.load(Ordering::Relaxed) != STOPPING {
-            shared.notify();
+        } else {
+            shared.idle.park(worker, searching);
         }
     }
 
@@ -488,9 +491,16 @@ impl Context {
 }
 
 impl Shared {
-    /// True if this thread runs a worker of this scheduler, or a guest of it stands below on the stack.
-    pub(super) fn is_here(&'static self) -> bool {
-        context::with(|context| context.is_some_and(|context| ptr::eq(context.shared, self)))
+    /// True if this thread runs a worker of this scheduler, or waits in it, at any depth of the stack.
+    pub(crate) fn is_here(&self) -> bool {
+        context::find(self, |context| context.is_some())
+    }
+
+    /// Wakes somebody if there is work; called by whoever gives a worker up.
+    pub(super) fn offer_work(&'static self) {
+        if self.has_work() && !self.is_stopping() {
+            self.notify();
+        }
     }
 }
 

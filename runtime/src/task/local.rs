@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
-use crate::context::{self, Unobserved};
+use crate::context::{self, Executor};
 use crate::coop::BudgetGuard;
 use crate::error::Error;
 use crate::loom::lock::Mutex;
@@ -65,7 +65,8 @@ struct Queue {
 struct Remote {
     woken: Mutex<VecDeque<Runnable>>,
     pending: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    /// Everybody who drives the set at the moment: any of them will do, and any of them may be about to stop.
+    drivers: Mutex<Vec<Waker>>,
 }
 
 /// What a local task's cell knows of its set.
@@ -105,8 +106,8 @@ impl Schedule for Owner {
         }
     }
 
-    fn report(&self, unobserved: Unobserved) {
-        context::report(context::executor(), unobserved);
+    fn executor(&self) -> Option<Arc<dyn Executor>> {
+        context::executor()
     }
 }
 
@@ -115,10 +116,12 @@ impl Remote {
         self.woken.lock().push_back(runnable);
         // ORDERING: Release, pairs with the Acquire swap in `take_woken`: who sees the flag finds the task.
         self.pending.store(true, Ordering::Release);
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.wake_drivers();
+    }
+
+    fn wake_drivers(&self) {
+        let drivers = std::mem::take(&mut *self.drivers.lock());
+        drivers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -127,7 +130,8 @@ struct Entered(Option<Rc<Queue>>);
 
 impl Entered {
     fn new(queue: &Rc<Queue>) -> Self {
-        Entered(CURRENT.with(|current| current.replace(Some(queue.clone()))))
+        // A thread that is going away has no place for it any more; then every wake counts as one from another thread.
+        Entered(CURRENT.try_with(|current| current.replace(Some(queue.clone()))).ok().flatten())
     }
 }
 
@@ -166,8 +170,13 @@ impl Queue {
 
     fn register(&self, waker: &Waker) {
         let new = waker.clone();
-        let old = self.remote.waker.lock().replace(new);
-        drop(old);
+        let mut drivers = self.remote.drivers.lock();
+        if !drivers.iter().any(|driver| driver.will_wake(&new)) {
+            drivers.push(new);
+            return;
+        }
+        drop(drivers);
+        drop(new);
     }
 
     /// One turn of the set inside the surrounding task.
@@ -191,10 +200,7 @@ impl Queue {
         }
         self.live.set(self.live.get() + 1);
         self.ready.borrow_mut().push_back(runnable);
-        let waker = self.remote.waker.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.remote.wake_drivers();
         task
     }
 }
@@ -206,7 +212,7 @@ impl LocalSet {
         let remote = Remote {
             woken: Mutex::new(VecDeque::new()),
             pending: AtomicBool::new(false),
-            waker: Mutex::new(None),
+            drivers: Mutex::new(Vec::new()),
         };
         LocalSet {
             queue: Rc::new(Queue {
@@ -234,6 +240,15 @@ impl LocalSet {
     ///
     /// Cancel-safe: dropping it leaves the tasks in the set.
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
+        /// Whoever stops driving the set leaves what is queued to the others.
+        struct Stop<'a>(&'a Queue);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.remote.wake_drivers();
+            }
+        }
+
+        let _stop = Stop(&self.queue);
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             let _entered = Entered::new(&self.queue);
@@ -288,6 +303,8 @@ impl Drop for LocalSet {
                 std::thread::yield_now();
             }
         }
+        let drivers = std::mem::take(&mut *queue.remote.drivers.lock());
+        drop(drivers);
     }
 }
 

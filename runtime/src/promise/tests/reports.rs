@@ -116,6 +116,10 @@ fn panics_are_reported() {
 fn a_handler_that_panics_harms_nobody() {
     struct Bad;
     impl Executor for Bad {
+        fn id(&self) -> u64 {
+            1
+        }
+
         fn execute(&self, job: Job) {
             job();
         }
