@@ -16,7 +16,7 @@ fn idle(rt: &runtime::Runtime, counts: &Counts) -> Task<()> {
     }));
     rt.block_on(async {
         while counts.polls() == 0 {
-            runtime::task::yield_now().await;
+            runtime_tests::turn().await;
         }
     });
     task
@@ -138,7 +138,7 @@ fn a_task_that_yields_all_the_time_is_cancelled() {
         }));
         rt.block_on(async {
             while counts.polls() < 10 {
-                runtime::task::yield_now().await;
+                runtime_tests::turn().await;
             }
             assert!(task.cancel_and_wait().await.unwrap_err().is_cancelled());
         });
@@ -281,7 +281,7 @@ fn an_abort_handle_works_after_the_handle_was_dropped() {
         promptly(|| {
             rt.block_on(async {
                 while !abort.is_finished() {
-                    runtime::task::yield_now().await;
+                    runtime_tests::turn().await;
                 }
             });
         });
@@ -312,7 +312,7 @@ fn abort_on_drop_cancels_on_drop() {
         promptly(|| {
             rt.block_on(async {
                 while counts.drops() == 0 {
-                    runtime::task::yield_now().await;
+                    runtime_tests::turn().await;
                 }
             });
         });
@@ -354,7 +354,7 @@ fn dropping_cancel_and_wait_leaves_the_task_cancelled() {
             .await;
             drop(waiting);
             while counts.drops() == 0 {
-                runtime::task::yield_now().await;
+                runtime_tests::turn().await;
             }
         });
         assert_eq!(counts.polls(), 1);

@@ -6,7 +6,6 @@
 use std::num::ParseIntError;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use runtime::Handle;
 
@@ -83,17 +82,6 @@ async fn two_workers_run_two_blocking_tasks_at_once() {
     let first = runtime::spawn(async move { both.wait().is_leader() });
     let second = runtime::spawn(async move { there.wait().is_leader() });
     assert_ne!(first.await.unwrap(), second.await.unwrap());
-}
-
-const HOUR: Duration = Duration::new(3600, 0);
-
-#[runtime::test(start_paused = true)]
-async fn a_paused_clock_makes_an_hour_pass_at_once() {
-    let before = runtime::time::now();
-    let watch = std::time::Instant::now();
-    runtime::time::sleep(HOUR).await;
-    assert!(runtime::time::now() - before >= HOUR);
-    assert!(watch.elapsed() < HOUR / 60);
 }
 
 /// The runtimes that the tests below ran on.

@@ -128,9 +128,10 @@ fn every_worker_may_stand_in_block_on_for_the_others_children() {
                 .map(|_| {
                     let all = all.clone();
                     rt.spawn(async move {
-                        let children: Vec<_> =
-                            (0..8).map(|n| runtime::spawn(async move { n })).collect();
-                        runtime::task::block_in_place(|| drop(all.wait()));
+                        let children: Vec<_> = (0..8).map(|n| runtime::spawn(async move { n })).collect();
+                        runtime::task::block_in_place(|| {
+                            all.wait();
+                        });
                         let mut sum = 0;
                         for child in children {
                             sum += runtime::block_on(child).unwrap();
@@ -192,9 +193,7 @@ fn the_first_of_two_runtimes_may_be_used_again_inside_the_second() {
     on_each(|rt| {
         let other = multi(1);
         let value = rt.block_on(async {
-            other.block_on(async {
-                rt.block_on(async { runtime::spawn(async { 5 }).await.unwrap() })
-            })
+            other.block_on(async { rt.block_on(async { runtime::spawn(async { 5 }).await.unwrap() }) })
         });
         assert_eq!(value, 5);
     });
@@ -234,7 +233,7 @@ fn a_runtime_is_built_and_dropped_inside_a_task() {
         rt.block_on(task).unwrap();
         rt.block_on(async {
             while counts.drops() == 0 {
-                runtime::task::yield_now().await;
+                runtime_tests::turn().await;
             }
         });
     });
@@ -269,7 +268,7 @@ fn blocking_code_in_place_nests_with_block_on_and_panics_come_through() {
                 })
             })
         });
-        let error = rt.block_on(task).map(|()| ()).unwrap_err();
+        let error = rt.block_on(task).map(drop::<()>).unwrap_err();
         assert_eq!(error.to_string(), "task panicked: at the bottom");
         rt.block_on(rt.spawn(async {})).unwrap();
     });

@@ -39,7 +39,9 @@ enum Flavor {
     Two,
 }
 
-use Operation::{AbortAfterDrop, AbortBefore, Await, CancelAfter, CancelBefore, CancelIdle, DropAfter, DropBefore};
+use Operation::{
+    AbortAfterDrop, AbortBefore, Await, CancelAfter, CancelBefore, CancelIdle, DropAfter, DropBefore,
+};
 
 const PLACES: [Place; 5] =
     [Place::Nowhere, Place::FirstPoll, Place::LaterPoll, Place::FutureDrop, Place::OutputDrop];
@@ -91,7 +93,7 @@ fn case(place: Place, gate: &Gate, futures: &Counts, outputs: &Counts) -> Case {
 
 async fn finished(abort: &runtime::AbortHandle) {
     while !abort.is_finished() {
-        runtime::task::yield_now().await;
+        runtime_tests::turn().await;
     }
 }
 
@@ -108,7 +110,7 @@ async fn combination(place: Place, operation: Operation) {
     }
     if operation != CancelBefore && operation != AbortBefore && place != Place::FirstPoll {
         while !gate.is_waited_at() && !abort.is_finished() {
-            runtime::task::yield_now().await;
+            runtime_tests::turn().await;
         }
     }
     if operation == CancelIdle {
@@ -228,10 +230,10 @@ fn a_payload_whose_destructor_panics_harms_nobody() {
         let dropped = Arc::new(AtomicBool::new(false));
         let grudge = Grudge(dropped.clone());
         let task = rt.spawn(async move { panic_any(grudge) });
-        let error = rt.block_on::<_>(task).map(|()| ()).unwrap_err();
+        let error = rt.block_on::<_>(task).map(drop::<()>).unwrap_err();
         assert!(error.is_panic());
         drop(error);
-        assert!(dropped.load(Ordering::SeqCst));
+        until(|| dropped.load(Ordering::SeqCst));
         rt.block_on(rt.spawn(async {})).unwrap();
     });
 }
@@ -252,7 +254,7 @@ fn a_payload_whose_destructor_panics_in_a_detached_task_harms_nobody() {
 fn the_payload_comes_out_of_the_error() {
     on_each(|rt| {
         let task = rt.spawn(async { panic_any(42_u16) });
-        let error = rt.block_on(task).map(|()| ()).unwrap_err();
+        let error = rt.block_on(task).map(drop::<()>).unwrap_err();
         assert_eq!(*error.into_panic().unwrap().downcast::<u16>().unwrap(), 42);
     });
 }
@@ -261,7 +263,7 @@ fn the_payload_comes_out_of_the_error() {
 fn the_message_is_the_error_s_text() {
     on_each(|rt| {
         let task = rt.spawn(async { panic!("out of {}", "paper") });
-        let error = rt.block_on(task).map(|()| ()).unwrap_err();
+        let error = rt.block_on(task).map(drop::<()>).unwrap_err();
         assert_eq!(error.to_string(), "task panicked: out of paper");
     });
 }
@@ -304,12 +306,16 @@ fn ten_thousand_panics_leave_every_worker_in_place() {
         let rt = Runtime::builder().worker_threads(2).thread_name("panics").build().unwrap();
         std::panic::set_hook(quiet_hook());
         for _ in 0..10_000 {
-            assert!(rt.spawn(async { panic!("quiet: once more") }).wait().map(|()| ()).unwrap_err().is_panic());
+            assert!(
+                rt.spawn(async { panic!("quiet: once more") }).wait().map(drop::<()>).unwrap_err().is_panic()
+            );
         }
         let both = Arc::new(std::sync::Barrier::new(2));
         let meet = || {
             let both = both.clone();
-            rt.spawn(async move { drop(both.wait()) })
+            rt.spawn(async move {
+                both.wait();
+            })
         };
         [meet(), meet()].into_iter().for_each(|task| task.wait().unwrap());
     });
@@ -456,10 +462,8 @@ fn a_second_panic_in_a_destructor_while_the_future_is_dropped_stays_in_the_task(
     on_each(|rt| {
         let (first, second) = (Counts::new(), Counts::new());
         // Dropped one after the other, not one during the unwinding of the other, which would abort any program.
-        let bombs = (
-            Bomb { _token: first.token(), armed: true },
-            Bomb { _token: second.token(), armed: false },
-        );
+        let bombs =
+            (Bomb { _token: first.token(), armed: true }, Bomb { _token: second.token(), armed: false });
         let task = rt.spawn(async move {
             let _bombs = bombs;
             std::future::pending::<()>().await;
@@ -475,7 +479,7 @@ fn a_panic_in_a_task_polled_by_a_nested_block_on_stays_in_that_task() {
     on_each(|rt| {
         let outer = rt.spawn(async {
             runtime::block_on(async {
-                runtime::spawn(async { panic!("inner") }).await.map(|()| ()).unwrap_err().is_panic()
+                runtime::spawn(async { panic!("inner") }).await.map(drop::<()>).unwrap_err().is_panic()
             })
         });
         assert!(rt.block_on(outer).unwrap());
@@ -486,8 +490,8 @@ fn a_panic_in_a_task_polled_by_a_nested_block_on_stays_in_that_task() {
 fn resume_unwind_goes_on_with_the_same_payload() {
     within(PATIENCE, || {
         let rt = multi(1);
-        let error = rt.spawn(async { panic_any(3_i8) }).wait().map(|()| ()).unwrap_err();
-        let payload = thread::spawn(move || error.resume_unwind()).join().map(|()| ()).unwrap_err();
+        let error = rt.spawn(async { panic_any(3_i8) }).wait().map(drop::<()>).unwrap_err();
+        let payload = thread::spawn(move || error.resume_unwind()).join().map(drop::<()>).unwrap_err();
         assert_eq!(*payload.downcast::<i8>().unwrap(), 3);
     });
 }

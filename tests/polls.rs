@@ -82,6 +82,7 @@ fn a_wake_during_the_poll_from_another_thread_is_one_more_poll() {
 }
 
 #[test]
+#[expect(clippy::waker_clone_wake, reason = "wakes by value are counted on their own")]
 fn a_wake_after_the_end_is_nothing() {
     on_each(|rt| {
         let (counts, gate) = (Counts::new(), Gate::new());
@@ -104,6 +105,7 @@ fn a_wake_after_the_end_is_nothing() {
     });
 }
 
+#[expect(clippy::waker_clone_wake, reason = "wakes by value are counted on their own")]
 /// Four threads wake one task as fast as they can; what they counted before each wake must all be seen.
 fn wakes_from_four_threads(workers: usize) {
     const WAKES: usize = 5_000;
@@ -249,7 +251,6 @@ fn a_late_waker_of_a_runtime_that_is_gone_is_a_no_op() {
         assert_eq!((counts.polls(), counts.drops()), (1, 1));
     });
 }
-
 
 #[test]
 fn late_wakes_do_not_disturb_the_next_runtime() {

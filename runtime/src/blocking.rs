@@ -145,7 +145,12 @@ impl Pool {
     }
 
     /// Runs `f` on a thread of the pool.
-    pub(crate) fn spawn<F, T, M>(self: &Arc<Self>, f: F, meta: M, location: &'static Location<'static>) -> Task<T>
+    pub(crate) fn spawn<F, T, M>(
+        self: &Arc<Self>,
+        f: F,
+        meta: M,
+        location: &'static Location<'static>,
+    ) -> Task<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -194,7 +199,11 @@ impl Pool {
         let orphans = {
             let mut state = self.state.lock();
             state.threads -= 1;
-            if state.threads > 0 || mutant!("pool_swallows_refusal") { VecDeque::new() } else { std::mem::take(&mut state.queue) }
+            if state.threads > 0 || mutant!("pool_swallows_refusal") {
+                VecDeque::new()
+            } else {
+                std::mem::take(&mut state.queue)
+            }
         };
         let error = Error::new(error);
         orphans.into_iter().for_each(|job| job.fail(error.clone()));
@@ -247,7 +256,9 @@ impl Pool {
         let deadline = Instant::now().checked_add(self.keep_alive);
         loop {
             match deadline {
-                Some(deadline) => bench.parker.park_timeout(deadline.saturating_duration_since(Instant::now())),
+                Some(deadline) => {
+                    bench.parker.park_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
                 None => bench.parker.park(),
             }
             if let Some(job) = bench.job.lock().take() {

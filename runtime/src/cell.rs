@@ -31,7 +31,6 @@ pub(crate) mod models;
 #[cfg(all(test, not(runtime_loom)))]
 mod tests;
 
-
 use std::panic::Location;
 use std::sync::Arc;
 

@@ -48,7 +48,9 @@ pub enum ErrorKind {
 enum Cause {
     Exception(BoxError),
     Cancelled,
-    BrokenPromise { producer_panicked: bool },
+    BrokenPromise {
+        producer_panicked: bool,
+    },
     Panicked(Panic),
     #[expect(dead_code, reason = "timeouts arrive with the driver")]
     TimedOut,
@@ -128,7 +130,9 @@ impl Error {
     /// The runtime that a panic happened in, if it is known.
     pub(crate) fn origin(&self) -> Option<u64> {
         match &*self.0 {
-            Cause::Panicked(panic) => Some(panic.origin.load(Ordering::Relaxed)).filter(|origin| *origin != 0),
+            Cause::Panicked(panic) => {
+                Some(panic.origin.load(Ordering::Relaxed)).filter(|origin| *origin != 0)
+            }
             _ => None,
         }
     }
@@ -246,7 +250,9 @@ impl StdError for Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
-            ErrorKind::Exception => error.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind),
+            ErrorKind::Exception => {
+                error.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind)
+            }
             ErrorKind::BrokenPromise => io::ErrorKind::BrokenPipe,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::Cancelled | ErrorKind::Panicked | ErrorKind::Shutdown => io::ErrorKind::Other,

@@ -15,8 +15,8 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::blocking::Pool;
@@ -148,7 +148,11 @@ impl Handle {
     /// If the default runtime cannot be built, with the reason.
     #[track_caller]
     pub fn current() -> Handle {
-        Handle::try_current().unwrap_or_else(default::get)
+        match Handle::try_current() {
+            Some(handle) => handle,
+            // Not in a closure, which would hide the caller from the panic.
+            None => default::get(),
+        }
     }
 
     /// The runtime that this thread stands in, if it stands in one.

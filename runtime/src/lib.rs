@@ -1,5 +1,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(runtime_loom, allow(dead_code, unreachable_pub, unused_imports, reason = "the models leave out whom this is for"))]
+#![cfg_attr(
+    runtime_loom,
+    allow(dead_code, unreachable_pub, unused_imports, reason = "the models leave out whom this is for")
+)]
 //! A multi-threaded work-stealing async runtime with asyncio's object model.
 //!
 //! - A **coroutine** is any `impl Future`: lazy, and cancelled by dropping it.

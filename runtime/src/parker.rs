@@ -5,9 +5,9 @@
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::loom::{Arc, mutant};
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::loom::lock::{Condvar, Mutex};
+use crate::loom::{Arc, mutant};
 
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
@@ -51,7 +51,10 @@ impl Parker {
             drop(guard);
             // ORDERING: a swap with Acquire: a second waker may have merged its token since, and what it wrote before
             // must be visible, or this thread would sleep again on an old value.
-            let _ = self.state.swap(EMPTY, if mutant!("parker_drops_merged_token") { Ordering::Relaxed } else { Ordering::Acquire });
+            let _ = self.state.swap(
+                EMPTY,
+                if mutant!("parker_drops_merged_token") { Ordering::Relaxed } else { Ordering::Acquire },
+            );
             return;
         }
         loop {

@@ -10,8 +10,9 @@
 //! the worker's own thread, started when it is first needed, or a thread that is inside `block_on` anyway.
 //!
 //! # A submission
-//! 1. Push: next slot, deque or injector. 2. If nobody searches and somebody sleeps, wake one as a searcher. 3. A
-//! searcher that finds work and was the last to search passes the search on if there is more. See [`idle`].
+//! 1. Push: next slot, deque or injector.
+//! 2. If nobody searches and somebody sleeps, wake one as a searcher.
+//! 3. A searcher that finds work and was the last to search passes the search on if there is more. See [`idle`].
 //!
 //! # Shutdown
 //! `phase` goes from OPEN to DRAINING (nothing new, what runs may finish) to STOPPING (whatever is dequeued fails with
@@ -36,7 +37,6 @@ mod worker;
 #[cfg(all(test, runtime_loom))]
 mod models;
 
-
 use std::io;
 use std::panic::Location;
 use std::ptr;
@@ -47,15 +47,15 @@ use crossbeam_utils::CachePadded;
 use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Ambient, Executor, Host, Role};
 use crate::error::Error;
+use crate::loom;
 use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::loom::deque::{Injector, Stealer};
 use crate::loom::lock::{Condvar, Mutex};
-use crate::loom;
 use crate::parker::Parker;
 
 pub(crate) use context::{entered, set_entered};
-pub(crate) use metrics::Snapshot;
 pub(crate) use guest::{block_in_place, block_on};
+pub(crate) use metrics::Snapshot;
 
 use idle::Idle;
 use next::NextSlot;

@@ -59,8 +59,8 @@ where
 
 /// Runs code that blocks on a thread where it may, and gives the handle to its output.
 ///
-/// The thread stands in the runtime. Cancelling works while the job waits for a thread; one that runs goes on to its
-/// end. If the system refuses a thread and none exists, the task resolves with the system's error.
+/// The thread stands in the runtime. A job that is cancelled while it waits for a thread never runs; its handle resolves
+/// when its turn comes. One that runs goes on to its end. If the system refuses a thread and none exists, the task resolves with the system's error.
 ///
 /// ```
 /// let text = runtime::spawn_blocking(|| std::fs::read_to_string("Cargo.toml"));

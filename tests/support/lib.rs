@@ -112,7 +112,6 @@ pub fn on_each(test: impl Fn(Runtime) + Clone + Send + 'static) {
 }
 
 /// A handler for `Builder::on_unobserved`, and where its reports arrive.
-#[must_use]
 pub fn reports() -> (impl Fn(Unobserved) + Send + Sync + 'static, Receiver<Unobserved>) {
     let (sender, receiver) = mpsc::channel();
     (move |report| drop(sender.send(report)), receiver)
@@ -299,10 +298,15 @@ impl Gate {
     }
 }
 
-/// Lets every other ready task of a current-thread runtime run, a few times over.
+/// Waits for a task that was spawned here and yields once: whatever was ready before had its turn on this thread.
+pub async fn turn() {
+    let _ = runtime::spawn(runtime::task::yield_now()).await;
+}
+
+/// A few [turns](turn): on one thread, whatever is ready runs until it waits.
 pub async fn settle() {
     for _ in 0..16 {
-        runtime::task::yield_now().await;
+        turn().await;
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! # Protocol
 //! Registration inserts the entry and then sets CALLBACKS; completion reads the bit with the transition that publishes
-//! the output and empties the table entry. If the task completed first, registration takes its entry back and runs it.
-//! Whoever removes an entry from the table runs it, so each runs once.
+//! the output and begins to drain the task's queue; if the task completed first, registration does. One drains at a time,
+//! one job for each callback, until the queue is empty: so the order holds for late registrations as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
@@ -58,48 +58,60 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Sixteen locks: registrations from different threads seldom meet.
-static TABLE: [Mutex<BTreeMap<TaskId, Vec<Entry>>>; 16] = [const { Mutex::new(BTreeMap::new()) }; 16];
+/// The callbacks of one task that have not had their turn.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// Somebody takes the entries one after the other, also those that come late.
+    draining: bool,
+}
 
-fn shard(id: TaskId) -> &'static Mutex<BTreeMap<TaskId, Vec<Entry>>> {
+/// Sixteen locks: registrations from different threads seldom meet.
+static TABLE: [Mutex<BTreeMap<TaskId, Queue>>; 16] = [const { Mutex::new(BTreeMap::new()) }; 16];
+
+fn shard(id: TaskId) -> &'static Mutex<BTreeMap<TaskId, Queue>> {
     &TABLE[id.shard(TABLE.len())]
 }
 
 pub(super) fn insert(id: TaskId, entry: Entry) {
-    shard(id).lock().entry(id).or_default().push(entry);
+    shard(id).lock().entry(id).or_default().entries.push_back(entry);
 }
 
-/// Runs what is registered for the task, in the order of registration, on the runtimes that were captured then.
+/// Begins to run what is registered for the task, in the order of registration, each callback on the runtime that was
+/// captured for it.
 #[cold]
 pub(super) fn run(outcome: TaskOutcome) {
-    let entries = shard(outcome.id).lock().remove(&outcome.id);
-    if let Some(entries) = entries {
-        hand_over(entries.into_iter(), outcome);
+    let begins = match shard(outcome.id).lock().get_mut(&outcome.id) {
+        Some(queue) => !std::mem::replace(&mut queue.draining, true),
+        None => false,
+    };
+    if begins {
+        drop(Turn(outcome));
     }
 }
 
-/// What is left to run; a runtime that refuses or drops the job passes the rest on to the next one's.
-struct Rest {
-    entries: std::vec::IntoIter<Entry>,
-    outcome: TaskOutcome,
-}
+/// The right to take the next entry; passed on when it is dropped, by a job that ran or by a runtime that refused it.
+struct Turn(TaskOutcome);
 
-impl Drop for Rest {
+impl Drop for Turn {
     fn drop(&mut self) {
-        hand_over(std::mem::take(&mut self.entries), self.outcome.clone());
+        let next = {
+            let mut table = shard(self.0.id).lock();
+            let next = table.get_mut(&self.0.id).and_then(|queue| queue.entries.pop_front());
+            if next.is_none() {
+                table.remove(&self.0.id);
+            }
+            next
+        };
+        let Some(Entry { executor, callback, location }) = next else { return };
+        let turn = Turn(self.0.clone());
+        let reporter = executor.clone();
+        executor.execute(Box::new(move || {
+            let argument = turn.0.clone();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(move || callback(argument))) {
+                reporter.report(Unobserved::future(Error::panicked(panic), location));
+            }
+            drop(turn);
+        }));
     }
-}
-
-fn hand_over(mut entries: std::vec::IntoIter<Entry>, outcome: TaskOutcome) {
-    let Some(first) = entries.next() else { return };
-    let rest = Rest { entries, outcome };
-    let executor = first.executor.clone();
-    executor.execute(Box::new(move || {
-        let Entry { executor, callback, location } = first;
-        let argument = rest.outcome.clone();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(move || callback(argument))) {
-            executor.report(Unobserved::future(Error::panicked(panic), location));
-        }
-        drop(rest);
-    }));
 }

@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use super::callbacks::{self, Entry, TaskOutcome};
+use super::current;
 use super::raw::{Header, Runnable};
 use super::state::Detach;
-use super::current;
 use crate::context::{Executor, forbid_blocking};
 use crate::coop::{self, BudgetGuard};
 use crate::error::{Error, drop_quietly};
@@ -172,7 +172,7 @@ impl<T> Task<T> {
         let header = self.header();
         if header.state.has_waiter() {
             // SAFETY: only the handle clears WAITER, so the slot stays written; the completing thread only reads it.
-            let same = header.waiter.with(|waiter| unsafe { (*waiter).assume_init_ref() }.will_wake(waker));
+            let same = header.waiter.with(|waiter| unsafe { &*waiter.cast::<Waker>() }.will_wake(waker));
             if same {
                 return !self.is_finished();
             }
@@ -195,7 +195,7 @@ impl<T> Task<T> {
     /// Takes the waker back that the handle wrote; WAITER is clear and nobody else will.
     fn empty_slot(&self) -> Waker {
         // SAFETY: the callers wrote the slot and then cleared WAITER, or failed to set it.
-        self.header().waiter.with(|waiter| unsafe { (*waiter).assume_init_read() })
+        self.header().waiter.with(|waiter| unsafe { waiter.cast::<Waker>().read() })
     }
 
     /// Blocks this thread until the task has finished, and gives its output.
@@ -315,7 +315,10 @@ impl<T> Drop for Task<T> {
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Task");
-        out.field("id", &self.id()).field("name", &self.name()).field("is_finished", &self.is_finished()).finish()
+        out.field("id", &self.id())
+            .field("name", &self.name())
+            .field("is_finished", &self.is_finished())
+            .finish()
     }
 }
 
@@ -382,7 +385,10 @@ impl Drop for AbortHandle {
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle").field("id", &self.id()).field("is_finished", &self.is_finished()).finish()
+        f.debug_struct("AbortHandle")
+            .field("id", &self.id())
+            .field("is_finished", &self.is_finished())
+            .finish()
     }
 }
 

@@ -27,7 +27,8 @@ const FREE: usize = 2;
 
 /// A chunk is aligned to its size, so that a slot finds its chunk, and with it the list it belongs to.
 const CHUNK_BYTES: usize = 4096;
-const SLOTS: usize = if cfg!(runtime_loom) { 2 } else { (CHUNK_BYTES - size_of::<usize>()) / size_of::<usize>() };
+const SLOTS: usize =
+    if cfg!(runtime_loom) { 2 } else { (CHUNK_BYTES - size_of::<usize>()) / size_of::<usize>() };
 
 /// One task, or a link of a free list.
 #[derive(Debug)]
@@ -212,7 +213,8 @@ impl Binder {
         // SAFETY: the chunk is alive; the pointer keeps the whole chunk's provenance, which `owner_of` needs.
         let slots = unsafe { &raw mut (*self.chunk).slots };
         // SAFETY: the index is within the array.
-        unsafe { NonNull::new_unchecked(slots.cast::<Slot>().add(index)) }
+        let slot = unsafe { slots.cast::<Slot>().add(index) };
+        NonNull::new(slot).expect("a place in a chunk is not null")
     }
 
     fn grow(&mut self) {

@@ -13,7 +13,7 @@
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::ptr::{NonNull, addr_of_mut};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -62,10 +62,24 @@ struct TaskCell<F: Future, S, M> {
     stage: UnsafeCell<Stage<F>>,
 }
 
-/// First the future, then the output; the state word knows which.
+/// First the future, then the output; the state word knows which. Both begin where the stage does.
+#[repr(C)]
 union Stage<F: Future> {
     future: ManuallyDrop<F>,
     output: ManuallyDrop<Result<F::Output, Error>>,
+}
+
+impl<F: Future> Stage<F> {
+    /// The place of the future.
+    fn future(stage: *mut Self) -> *mut F {
+        stage.cast()
+    }
+
+    /// The place of the output. Written through this, never as a `Stage`, which on the stack would be as large as the
+    /// future.
+    fn output(stage: *mut Self) -> *mut Result<F::Output, Error> {
+        stage.cast()
+    }
 }
 
 /// The right to poll a task once.
@@ -77,7 +91,6 @@ pub(crate) struct Runnable(NonNull<Header>);
 
 // SAFETY: a runnable may change threads if its future may, which `spawn` requires of the futures whose runnables leave
 // their thread; a scheduler that takes others (`LocalSet`) keeps them at home.
-#[expect(clippy::non_send_fields_in_send_ty, reason = "see above")]
 unsafe impl Send for Runnable {}
 
 impl Runnable {
@@ -273,8 +286,6 @@ where
     S: Schedule,
     M: Meta,
 {
-    let mut memory: Box<MaybeUninit<TaskCell<F, S, M>>> = Box::new_uninit();
-    let cell = memory.as_mut_ptr();
     let header = Header {
         state: State::new(),
         vtable: const { &TaskCell::<F, S, M>::VTABLE },
@@ -283,15 +294,10 @@ where
         id,
         location,
     };
-    // SAFETY: `cell` is the box's memory, each field in it is written once, and none is read before.
-    unsafe { addr_of_mut!((*cell).header).write(header) };
-    // SAFETY: as above.
-    unsafe { addr_of_mut!((*cell).scheduler).write(scheduler) };
-    // SAFETY: as above.
-    unsafe { addr_of_mut!((*cell).meta).write(meta) };
     let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
-    // SAFETY: as above.
-    unsafe { addr_of_mut!((*cell).stage).write(stage) };
+    // Written through the box's memory, an optimized build moves the future straight into its place.
+    let mut memory = Box::new_uninit();
+    memory.write(TaskCell { header, scheduler, meta, stage });
     // SAFETY: a box's pointer is not null, and the header is the first field of a repr(C) cell.
     Runnable(unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Header>()) })
 }
@@ -365,9 +371,9 @@ where
         let polled = catch_unwind(AssertUnwindSafe(|| {
             cell.stage.with_mut(|stage| {
                 // SAFETY: RUNNING is ours, so the stage holds the future and nobody else touches it.
-                let future = unsafe { &mut (*stage).future };
+                let future = unsafe { &mut *Stage::future(stage) };
                 // SAFETY: the future stays in its cell until it is dropped there.
-                let future = unsafe { Pin::new_unchecked(&mut **future) };
+                let future = unsafe { Pin::new_unchecked(future) };
                 future.poll(&mut Context::from_waker(&waker))
             })
         }));
@@ -435,12 +441,8 @@ where
     /// Drops the future; the error is the panic of its destructor.
     fn drop_future(&self) -> Result<(), Error> {
         catch_unwind(AssertUnwindSafe(|| {
-            self.stage.with_mut(|stage| {
-                // SAFETY: RUNNING is ours and the stage holds the future, which nobody touches after this.
-                let future = unsafe { &mut (*stage).future };
-                // SAFETY: as above, dropped once.
-                unsafe { ManuallyDrop::drop(future) };
-            });
+            // SAFETY: RUNNING is ours and the stage holds the future, which nobody touches after this.
+            self.stage.with_mut(|stage| unsafe { Stage::future(stage).drop_in_place() });
         }))
         .map_err(Error::panicked)
     }
@@ -475,11 +477,8 @@ where
             cell.scheduler.executor().inspect(|executor| panic.set_origin(executor.id()));
         }
         let id = cell.header.id;
-        cell.stage.with_mut(|stage| {
-            let output = Stage { output: ManuallyDrop::new(output) };
-            // SAFETY: the future is gone and the stage is still ours; a write drops nothing.
-            unsafe { stage.write(output) };
-        });
+        // SAFETY: the future is gone and the stage is still ours.
+        cell.stage.with_mut(|stage| unsafe { Stage::output(stage).write(output) });
         let callbacks = match cell.header.state.complete() {
             Complete::Done { callbacks } => callbacks,
             Complete::Wake { callbacks } => {
@@ -504,7 +503,7 @@ where
         let cell = unsafe { Self::of(header) };
         // A read, not a take: the handle may be comparing the waker's pointers at this moment.
         // SAFETY: COMPLETE and WAITER are set, so the slot holds a waker, and it is the completing thread's.
-        let waker = cell.header.waiter.with(|waiter| unsafe { (*waiter).assume_init_read() });
+        let waker = cell.header.waiter.with(|waiter| unsafe { waiter.cast::<Waker>().read() });
         if cell.header.state.release_runtime() {
             // SAFETY: that was the last reference.
             unsafe { Self::dealloc(header) };
@@ -536,12 +535,8 @@ where
 
     fn drop_stage_output(&self) -> Result<(), Error> {
         catch_unwind(AssertUnwindSafe(|| {
-            self.stage.with_mut(|stage| {
-                // SAFETY: the stage holds the output and is the caller's, see the table at the top.
-                let output = unsafe { &mut (*stage).output };
-                // SAFETY: as above, dropped once.
-                unsafe { ManuallyDrop::drop(output) };
-            });
+            // SAFETY: the stage holds the output and is the caller's, see the table at the top; dropped once.
+            self.stage.with_mut(|stage| unsafe { Stage::output(stage).drop_in_place() });
         }))
         .map_err(Error::panicked)
     }
@@ -564,16 +559,15 @@ where
         // SAFETY: the caller is the handle.
         let cell = unsafe { Self::of(header) };
         // SAFETY: COMPLETE was seen, so the stage holds the output; it is moved out once.
-        let output = cell.stage.with(|stage| unsafe { std::ptr::read(&raw const (*stage).output) });
-        let output = ManuallyDrop::into_inner(output);
+        let output = cell.stage.with_mut(|stage| unsafe { Stage::output(stage).read() });
         let error = output.as_ref().err().cloned();
         // SAFETY: the caller gives room for a value of this type.
         unsafe { out.cast::<Result<F::Output, Error>>().write(output) };
         let failed = error.is_some();
         if let Some(error) = error {
-            let copy = Stage { output: ManuallyDrop::new(Err(error)) };
-            // SAFETY: the stage is empty and the handle's; callbacks that are added later are told this error.
-            cell.stage.with_mut(|stage| unsafe { stage.write(copy) });
+            // Callbacks that are added later are told this error.
+            // SAFETY: the stage is empty and the handle's.
+            cell.stage.with_mut(|stage| unsafe { Stage::output(stage).write(Err(error)) });
         }
         failed
     }
@@ -583,7 +577,7 @@ where
         let cell = unsafe { Self::of(header) };
         cell.stage.with(|stage| {
             // SAFETY: COMPLETE was seen and the output not taken; the handle is borrowed, so nobody takes it now.
-            let output = unsafe { &(*stage).output };
+            let output = unsafe { &*Stage::output(stage.cast_mut()) };
             output.as_ref().err().cloned()
         })
     }
@@ -605,16 +599,9 @@ where
     }
 
     unsafe fn dealloc(header: NonNull<Header>) {
-        let cell = header.cast::<MaybeUninit<Self>>().as_ptr();
+        // The stage holds nothing any more; the waiter slot is empty unless the handle was forgotten, which leaks the
+        // waker.
         // SAFETY: the memory came from a box of this type, and the last reference is gone.
-        let mut memory = unsafe { Box::from_raw(cell) };
-        let cell = memory.as_mut_ptr();
-        // SAFETY: written by `allocate`, dropped once. The stage holds nothing any more and the waiter slot is empty
-        // unless the handle was forgotten, which leaks the waker.
-        unsafe { addr_of_mut!((*cell).header).drop_in_place() };
-        // SAFETY: as above.
-        unsafe { addr_of_mut!((*cell).scheduler).drop_in_place() };
-        // SAFETY: as above.
-        unsafe { addr_of_mut!((*cell).meta).drop_in_place() };
+        drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
     }
 }

@@ -115,7 +115,10 @@ impl State {
         // ORDERING: Acquire, pairs with the Release of `suspend` and of every waker: what they wrote is visible to the
         // poll. The two transitions are AcqRel for the same reason and so that a later waker sees this poll's past.
         let current = self.0.load(Ordering::Acquire);
-        debug_assert!(current & (SCHEDULED | RUNNING) != 0 && current & COMPLETE == 0, "dequeued {current:#x}");
+        debug_assert!(
+            current & (SCHEDULED | RUNNING) != 0 && current & COMPLETE == 0,
+            "dequeued {current:#x}"
+        );
         let seen = if current & SCHEDULED == 0 {
             current
         } else if current & RUNNING == 0 {
@@ -209,7 +212,9 @@ impl State {
             // ORDERING: as in `wake_by_ref`: what the canceller wrote is visible to the destructors.
             match self.0.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) if current & (SCHEDULED | RUNNING) == 0 => return Cancel::Enqueue,
-                Ok(_) if mutant!("cancel_ignores_running") && current & SCHEDULED == 0 => return Cancel::Enqueue,
+                Ok(_) if mutant!("cancel_ignores_running") && current & SCHEDULED == 0 => {
+                    return Cancel::Enqueue;
+                }
                 Ok(_) => return Cancel::Asked,
                 Err(now) => current = now,
             }
@@ -296,12 +301,8 @@ impl State {
                 return false;
             }
             // ORDERING: Release publishes the slot or table entry to `complete`; Acquire takes the slot back.
-            match self.0.compare_exchange_weak(
-                current,
-                change(current),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
+            match self.0.compare_exchange_weak(current, change(current), Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return true,
                 Err(now) => current = now,
             }

@@ -1,8 +1,10 @@
 //! Stopping: the flag of `run_forever`, and the shutdown in order.
 //!
 //! # Order of a shutdown
-//! 1. No new tasks from outside; those that exist have the grace to finish. 2. Whatever is dequeued fails, tasks that
-//! wait are dequeued, jobs that wait fail. 3. Workers leave; the last one fails what is left. 4. Threads are joined.
+//! 1. No new tasks from outside; those that exist have the grace to finish.
+//! 2. Whatever is dequeued fails, tasks that wait are dequeued, jobs that wait fail.
+//! 3. Workers leave; the last one fails what is left.
+//! 4. Threads are joined.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +70,8 @@ impl Handle {
     pub(crate) fn shut_down(&self, grace: Duration, patience: Duration) -> ShutdownReport {
         let (shared, pool) = (self.shared(), self.pool());
         let inside = self.is_inside();
+        // Destructors that run here belong to the runtime: what they spawn is refused, not given to another one.
+        let _entered = self.enter();
         let before = shared.snapshot().completed;
         shared.drain();
         if !grace.is_zero() && !inside {

@@ -2,9 +2,10 @@
 //! code on a worker, which leaves the worker to somebody else.
 //!
 //! # Protocol of `block_on`
-//! 1. Poll the future if it was woken; the thread runs no worker during that poll, because the future may block (on a
-//! multi-thread runtime; a current-thread runtime has no other thread to go on with, and keeps its worker). 2. Claim a
-//! sleeping worker and run its loop until the future is woken. 3. Without a free worker, sleep until the future is woken.
+//! 1. Poll the future if it was woken. On a multi-thread runtime the thread runs no worker during that poll, because the
+//!    future may block; a current-thread runtime has no other thread to go on with, and keeps its worker.
+//! 2. Claim a sleeping worker and run its loop, one task at least, until the future is woken.
+//! 3. Without a free worker, sleep until the future is woken.
 //!
 //! A nested call never runs unrelated tasks on top of the stack (rayon issues 854 and 1064: that recursion has no
 //! bound): it leaves the worker to another thread and sleeps. The one worker of a current-thread runtime has nobody to
@@ -154,7 +155,9 @@ fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
 /// `block_on` on a thread that runs a worker of the same runtime already.
 fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Output {
     if shared.flavor == Flavor::CurrentThread {
-        return context::find(shared, |context| drive(context.expect("the thread is in the runtime"), future));
+        return context::find(shared, |context| {
+            drive(context.expect("the thread is in the runtime"), future)
+        });
     }
     block_in_place(|| {
         let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: Parker::new() });

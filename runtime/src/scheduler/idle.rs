@@ -68,7 +68,10 @@ impl Idle {
         let word = |index: usize| {
             let count = (workers - index * PER_WORD).min(PER_WORD);
             let bits = if parked { (1 << count) - 1 } else { 0 };
-            Word { state: CachePadded::new(AtomicU64::new(bits)), manned: CachePadded::new(AtomicU64::new(0)) }
+            Word {
+                state: CachePadded::new(AtomicU64::new(bits)),
+                manned: CachePadded::new(AtomicU64::new(0)),
+            }
         };
         Idle { words: (0..workers.div_ceil(PER_WORD)).map(word).collect(), workers }
     }
@@ -200,6 +203,9 @@ impl Idle {
 
     /// How many workers sleep, for metrics.
     pub(super) fn parked(&self) -> usize {
-        self.words.iter().map(|word| (word.state.load(Ordering::Relaxed) & PARKED).count_ones() as usize).sum()
+        self.words
+            .iter()
+            .map(|word| (word.state.load(Ordering::Relaxed) & PARKED).count_ones() as usize)
+            .sum()
     }
 }

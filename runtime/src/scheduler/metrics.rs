@@ -95,7 +95,8 @@ impl Shared {
             snapshot.parks += stats.parks.get();
             snapshot.queued += processor.stealer.len() + usize::from(!processor.next.is_empty());
         }
-        snapshot.live = usize::try_from(snapshot.spawned.saturating_sub(snapshot.completed)).unwrap_or(usize::MAX);
+        snapshot.live =
+            usize::try_from(snapshot.spawned.saturating_sub(snapshot.completed)).unwrap_or(usize::MAX);
         snapshot
     }
 }

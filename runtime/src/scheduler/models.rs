@@ -31,7 +31,12 @@ fn model(workers: usize, threads: usize, body: impl Fn(&'static Shared) + Send +
     model_of(Flavor::MultiThread, workers, threads, body);
 }
 
-fn model_of(flavor: Flavor, workers: usize, threads: usize, body: impl Fn(&'static Shared) + Send + Sync + 'static) {
+fn model_of(
+    flavor: Flavor,
+    workers: usize,
+    threads: usize,
+    body: impl Fn(&'static Shared) + Send + Sync + 'static,
+) {
     ::loom::model(move || {
         let host = Threads::host(threads);
         let memory = Box::into_raw(Box::new(Shared::new(flavor, workers)));

@@ -15,8 +15,8 @@
 //! Taking a core whenever it is there and the bit is clear: between putting the core down and setting the bit that is
 //! true as well, and a thread with a stale wake-up then ran a worker that was about to be announced as asleep.
 
-use crate::loom::{Arc, mutant};
 use crate::loom::lock::Mutex;
+use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 
 #[derive(Debug)]
@@ -110,14 +110,21 @@ impl<C> Seat<C> {
     }
 
     /// Accepts an offer or, if the sleeper `wants` to be awake and can clear the bit with `leave`, just takes the core.
-    pub(super) fn resume(&self, sleeper: &Arc<Parker>, wants: bool, leave: impl FnOnce() -> bool) -> Resume<C> {
+    pub(super) fn resume(
+        &self,
+        sleeper: &Arc<Parker>,
+        wants: bool,
+        leave: impl FnOnce() -> bool,
+    ) -> Resume<C> {
         let mut inner = self.inner.lock();
         if !inner.sleeper.as_ref().is_some_and(|own| Arc::ptr_eq(own, sleeper)) {
             return Resume::Displaced;
         }
         match inner.offer {
             Some(offer) => Resume::Taken(inner.take(offer == Offer::Search)),
-            None if wants && (leave() || mutant!("core_taken_without_the_bit")) => Resume::Taken(inner.take(false)),
+            None if wants && (leave() || mutant!("core_taken_without_the_bit")) => {
+                Resume::Taken(inner.take(false))
+            }
             None => Resume::Asleep,
         }
     }

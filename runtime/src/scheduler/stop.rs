@@ -6,8 +6,8 @@ use super::worker::steal_one;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;
-use crate::loom::{Arc, JoinHandle, mutant};
 use crate::loom::atomic::{Ordering, fence};
+use crate::loom::{Arc, JoinHandle, mutant};
 use crate::parker::Parker;
 
 impl Shared {

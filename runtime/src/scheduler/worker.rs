@@ -1,9 +1,13 @@
 //! A worker's core and the loop that runs it: pick, poll, search, sleep.
 //!
 //! # Where the next task comes from
-//! 1. every eighth pick, the injector; 2. the next slot, three times in a row at most; 3. the deque, oldest first;
-//! 4. a batch of the injector; 5. half of some other worker's deque; 6. some other worker's next slot, if that worker
-//! has been in one poll for a while. Yields and self-wakes go to the back of the deque.
+//! 1. the next slot, three times in a row at most;
+//! 2. the deque, oldest first; every eighth pick, this worker's share of the injector goes to its back before;
+//! 3. this worker's share of the injector;
+//! 4. half of some other worker's deque;
+//! 5. some other worker's next slot, if that worker has been in one poll for a while.
+//!
+//! Yields and self-wakes go to the back of the deque.
 
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -16,9 +20,9 @@ use crate::cell::{Binder, Runnable};
 use crate::context::set_async;
 use crate::coop::BudgetGuard;
 use crate::error::Error;
-use crate::loom::{Arc, mutant};
 use crate::loom::atomic::Ordering;
 use crate::loom::deque::{self, Injector, Steal, Stealer, Worker};
+use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 use crate::rng::Rng;
 
@@ -315,9 +319,6 @@ impl Context {
     pub(super) fn run(&self, woken: impl Fn() -> bool) -> Exit {
         let budget = BudgetGuard::fresh();
         loop {
-            if woken() {
-                return Exit::Woken;
-            }
             let picked = {
                 let mut core = self.core.borrow_mut();
                 let Some(core) = core.as_mut() else { return Exit::LostCore };
@@ -332,7 +333,12 @@ impl Context {
                     }
                     budget.refill();
                     self.execute(runnable, own);
+                    // After a task and not before: a future that wakes itself all the time lets one run each time.
+                    if woken() {
+                        return Exit::Woken;
+                    }
                 }
+                None if woken() => return Exit::Woken,
                 None => {
                     let idle_since = Instant::now();
                     if !self.spin(idle_since, &woken) {

@@ -1,0 +1,255 @@
+//! What a task costs in memory: one allocation, of so many bytes, given back at its end.
+#![expect(unsafe_code, reason = "a global allocator that counts is an unsafe impl")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+
+use runtime::Runtime;
+use runtime::task::yield_now;
+use runtime_tests::{Counts, multi, single, until};
+
+/// The system's allocator, with counters in front.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static LIVE_BYTES: AtomicIsize = AtomicIsize::new(0);
+static LIVE_BLOCKS: AtomicIsize = AtomicIsize::new(0);
+/// The size of the last allocation.
+static LAST: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Of this thread only: what the test's own thread does is exact whatever libtest does beside it.
+    static OWN: Cell<usize> = const { Cell::new(0) };
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "no layout is larger than isize::MAX")]
+fn signed(bytes: usize) -> isize {
+    bytes as isize
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counters do not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        LIVE_BLOCKS.fetch_add(1, Ordering::Relaxed);
+        LIVE_BYTES.fetch_add(signed(layout.size()), Ordering::Relaxed);
+        LAST.store(layout.size(), Ordering::Relaxed);
+        let _ = OWN.try_with(|own| own.set(own.get() + 1));
+        // SAFETY: the caller's contract is that of the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BLOCKS.fetch_sub(1, Ordering::Relaxed);
+        LIVE_BYTES.fetch_sub(signed(layout.size()), Ordering::Relaxed);
+        // SAFETY: as in `alloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn live_bytes() -> isize {
+    LIVE_BYTES.load(Ordering::SeqCst)
+}
+
+/// Allocations of this thread while it runs `f`.
+fn own_allocations(f: impl FnOnce()) -> usize {
+    let before = OWN.get();
+    f();
+    OWN.get() - before
+}
+
+const WARM_UP: usize = 2_000;
+const ROUNDS: usize = 1_000;
+
+fn spawn_and_await(rt: &Runtime) {
+    rt.block_on(async { one().await });
+
+    async fn one() {
+        let value = black_box(1_u32);
+        let task = runtime::spawn(async move { value + 1 });
+        assert_eq!(task.await.unwrap(), 2);
+    }
+}
+
+/// Allocations for `ROUNDS` spawns that are awaited one at a time, inside one `block_on`.
+fn steady(rt: &Runtime) -> usize {
+    rt.block_on(async {
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        for _ in 0..ROUNDS {
+            let value = black_box(1_u32);
+            let task = runtime::spawn(async move { value + 1 });
+            assert_eq!(task.await.unwrap(), 2);
+        }
+        ALLOCATIONS.load(Ordering::SeqCst) - before
+    })
+}
+
+fn a_spawn_on_one_thread_is_one_allocation() {
+    let rt = single();
+    (0..WARM_UP).for_each(|_| spawn_and_await(&rt));
+    let allocations = steady(&rt);
+    // The injector takes a block of its own for each 63 tasks; nothing else may.
+    assert!((ROUNDS..=ROUNDS + ROUNDS / 31).contains(&allocations), "{allocations} for {ROUNDS} spawns");
+}
+
+fn a_spawn_inside_a_task_is_one_allocation() {
+    for rt in [single(), multi(1), multi(2)] {
+        let measured = rt.spawn(async {
+            for warm_up in [true, false] {
+                let before = ALLOCATIONS.load(Ordering::SeqCst);
+                for _ in 0..ROUNDS {
+                    let value = black_box(1_u32);
+                    let task = runtime::spawn(async move { value + 1 });
+                    assert_eq!(task.await.unwrap(), 2);
+                }
+                if !warm_up {
+                    return ALLOCATIONS.load(Ordering::SeqCst) - before;
+                }
+            }
+            unreachable!("the second round returns")
+        });
+        let allocations = rt.block_on(measured).unwrap();
+        assert!((ROUNDS..=ROUNDS + 2).contains(&allocations), "{allocations} for {ROUNDS} spawns");
+    }
+}
+
+fn polling_waking_and_yielding_allocate_nothing() {
+    let rt = single();
+    let task = rt.spawn(async {
+        for _ in 0..WARM_UP {
+            yield_now().await;
+        }
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        for _ in 0..ROUNDS {
+            yield_now().await;
+        }
+        ALLOCATIONS.load(Ordering::SeqCst) - before
+    });
+    assert_eq!(rt.block_on(task).unwrap(), 0);
+}
+
+fn cancelling_allocates_at_most_the_error() {
+    let rt = single();
+    rt.block_on(async {
+        for warm_up in [true, false] {
+            let tasks: Vec<_> = (0..100).map(|_| runtime::spawn(std::future::pending::<()>())).collect();
+            runtime_tests::settle().await;
+            let before = ALLOCATIONS.load(Ordering::SeqCst);
+            for task in tasks {
+                assert!(task.cancel_and_wait().await.unwrap_err().is_cancelled());
+            }
+            let allocations = ALLOCATIONS.load(Ordering::SeqCst) - before;
+            assert!(warm_up || allocations <= 100 + 4, "{allocations} for 100 cancellations");
+        }
+    });
+}
+
+fn the_cell_of_an_empty_task_has_72_bytes() {
+    let rt = single();
+    rt.block_on(async {
+        drop(runtime::spawn(async {}).await);
+        let mut size = 0;
+        let allocations = own_allocations(|| {
+            let task = runtime::spawn(async {});
+            size = LAST.load(Ordering::SeqCst);
+            drop(task);
+        });
+        assert_eq!((allocations, size), (1, 72));
+    });
+}
+
+fn the_future_adds_its_own_size_and_no_more() {
+    let rt = single();
+    rt.block_on(async {
+        drop(runtime::spawn(async {}).await);
+        let room = black_box([0_u8; 512]);
+        let future = async move {
+            black_box(&room);
+        };
+        let bytes = size_of_val(&future);
+        let task = runtime::spawn(future);
+        let size = LAST.load(Ordering::SeqCst);
+        drop(task);
+        assert!(size <= 64 + bytes.next_multiple_of(8), "{size} for a future of {bytes}");
+    });
+}
+
+fn memory_returns_when_tasks_end() {
+    for rt in [single(), multi(2)] {
+        let round = |n: usize| {
+            let counts = Counts::new();
+            let tasks: Vec<_> = (0..n).map(|_| rt.spawn(counts.watch(async {}))).collect();
+            rt.block_on(async {
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            });
+        };
+        round(20_000);
+        until(|| rt.metrics().live_tasks() == 0);
+        let before = live_bytes();
+        for _ in 0..3 {
+            round(20_000);
+        }
+        until(|| rt.metrics().live_tasks() == 0);
+        let grown = live_bytes() - before;
+        // A task is 72 bytes at least: 20,000 leaked ones would be a megabyte and a half.
+        assert!(grown < 64 << 10, "{grown} bytes stay");
+    }
+}
+
+fn memory_returns_when_waiting_tasks_are_cancelled() {
+    let rt = single();
+    let round = || {
+        rt.block_on(async {
+            let tasks: Vec<_> = (0..20_000).map(|_| runtime::spawn(std::future::pending::<()>())).collect();
+            runtime_tests::settle().await;
+            for task in &tasks {
+                task.cancel();
+            }
+            for task in tasks {
+                assert!(task.await.is_err());
+            }
+        });
+    };
+    round();
+    let before = live_bytes();
+    (0..3).for_each(|_| round());
+    let grown = live_bytes() - before;
+    assert!(grown < 64 << 10, "{grown} bytes stay");
+}
+
+fn memory_returns_when_runtimes_end() {
+    let round = || {
+        let rt = multi(2);
+        let tasks: Vec<_> = (0..200).map(|_| rt.spawn(std::future::pending::<()>())).collect();
+        rt.spawn_blocking(|| ()).wait().unwrap();
+        drop(rt);
+        tasks.into_iter().for_each(|task| assert!(task.wait().is_err()));
+    };
+    (0..30).for_each(|_| round());
+    let before = live_bytes();
+    (0..100).for_each(|_| round());
+    let grown = live_bytes() - before;
+    assert!(grown < 64 << 10, "{grown} bytes stay");
+}
+
+/// One test, because the counters are the process's: a second one would be counted in.
+#[test]
+fn a_task_is_one_allocation_that_is_given_back() {
+    the_cell_of_an_empty_task_has_72_bytes();
+    the_future_adds_its_own_size_and_no_more();
+    a_spawn_on_one_thread_is_one_allocation();
+    a_spawn_inside_a_task_is_one_allocation();
+    polling_waking_and_yielding_allocate_nothing();
+    cancelling_allocates_at_most_the_error();
+    memory_returns_when_tasks_end();
+    memory_returns_when_waiting_tasks_are_cancelled();
+    memory_returns_when_runtimes_end();
+    assert!(LIVE_BLOCKS.load(Ordering::SeqCst) > 0);
+}

@@ -1,0 +1,232 @@
+//! Every runnable task has its turn within a number of polls that can be stated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use runtime::Runtime;
+use runtime::task::yield_now;
+use runtime_tests::{Counts, Gate, PATIENCE, multi, settle, single, until, within};
+
+/// Two tasks that wake each other for ever; polls of either are counted.
+fn ping_pong(rt: &Runtime, polls: &Counts) {
+    let (left, right) = (Ball::default(), Ball::default());
+    drop(rt.spawn(polls.watch(play(left.clone(), right.clone()))));
+    drop(rt.spawn(polls.watch(play(right, left.clone()))));
+    left.serve();
+}
+
+/// A gate that closes behind whoever passes.
+#[derive(Clone, Default)]
+struct Ball(Arc<(AtomicBool, std::sync::Mutex<Option<std::task::Waker>>)>);
+
+impl Ball {
+    fn serve(&self) {
+        self.0.0.store(true, Ordering::SeqCst);
+        let waker = self.0.1.lock().unwrap().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    async fn catch(&self) {
+        std::future::poll_fn(|cx| {
+            *self.0.1.lock().unwrap() = Some(cx.waker().clone());
+            if self.0.0.swap(false, Ordering::SeqCst) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+async fn play(mine: Ball, other: Ball) {
+    loop {
+        mine.catch().await;
+        other.serve();
+    }
+}
+
+/// At most so many polls of others between two polls of a task that is always runnable: one round of the queue, the
+/// next slot's three in a row, and what the injector adds.
+const BOUND: usize = 32;
+
+#[test]
+fn a_victim_beside_a_ping_pong_pair_is_polled_within_a_bound() {
+    within(PATIENCE, || {
+        for rt in [single(), multi(1)] {
+            let hog = Counts::new();
+            ping_pong(&rt, &hog);
+            let watched = hog.clone();
+            let victim = rt.spawn(async move {
+                let mut worst = 0;
+                for _ in 0..1_000 {
+                    let before = watched.polls();
+                    yield_now().await;
+                    worst = worst.max(watched.polls() - before);
+                }
+                worst
+            });
+            let worst = rt.block_on(victim).unwrap();
+            assert!(worst <= BOUND, "{worst} polls of the pair between two of the victim");
+        }
+    });
+}
+
+#[test]
+fn a_task_injected_under_full_local_load_is_polled_within_a_bound() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (load, gate) = (Counts::new(), Gate::new());
+        for _ in 0..10 {
+            drop(rt.spawn(load.watch(async {
+                loop {
+                    yield_now().await;
+                }
+            })));
+        }
+        until(|| load.polls() > 100);
+        for _ in 0..50 {
+            let watched = load.clone();
+            let passing = gate.clone();
+            // The task itself says how many polls went by since it was woken from this thread.
+            let (woken_at, woken) = (Arc::new(AtomicUsize::new(0)), Gate::new());
+            let (seen, waiting) = (woken_at.clone(), woken.clone());
+            let task = rt.spawn(async move {
+                waiting.pass().await;
+                let _ = &passing;
+                watched.polls() - seen.load(Ordering::SeqCst)
+            });
+            drop(woken.waker());
+            woken_at.store(load.polls(), Ordering::SeqCst);
+            woken.open();
+            let between = task.wait().unwrap();
+            // This thread may lose the processor between its look at the count and the wake.
+            assert!(between < 1_000_000, "{between}");
+        }
+    });
+}
+
+#[test]
+fn a_task_woken_from_outside_waits_for_a_bounded_number_of_polls() {
+    within(PATIENCE, || {
+        // One thread: what is injected and what is polled are in a known order.
+        let rt = single();
+        let load = Counts::new();
+        for _ in 0..4 {
+            drop(rt.spawn(load.watch(async {
+                loop {
+                    yield_now().await;
+                }
+            })));
+        }
+        let (gate, watched) = (Gate::new(), load.clone());
+        let passing = gate.clone();
+        let waiting = rt.spawn(async move {
+            passing.pass().await;
+            watched.polls()
+        });
+        let before = rt.block_on(async {
+            runtime::spawn(async move {
+                settle().await;
+                // Inside a poll of the worker: nothing runs between the count and the wake by the other thread.
+                let before = load.polls();
+                thread::spawn(move || gate.open()).join().unwrap();
+                before
+            })
+            .await
+            .unwrap()
+        });
+        let after = rt.block_on(waiting).unwrap();
+        assert!(after - before <= BOUND, "{} polls", after - before);
+    });
+}
+
+#[test]
+fn tasks_that_yield_have_turns_in_equal_numbers() {
+    within(PATIENCE, || {
+        for rt in [single(), multi(1)] {
+            let counts: Vec<_> = (0..8).map(|_| Counts::new()).collect();
+            let watched = counts.clone();
+            // One poll spawns them all, and there is one worker: they start together.
+            rt.block_on(rt.spawn(async move {
+                for counts in &watched {
+                    drop(runtime::spawn(counts.watch(async {
+                        loop {
+                            yield_now().await;
+                        }
+                    })));
+                }
+                for _ in 0..500 {
+                    yield_now().await;
+                }
+                // Counted in a poll, while nobody else is polled.
+                let polls: Vec<_> = watched.iter().map(Counts::polls).collect();
+                let (least, most) = (polls.iter().min().unwrap(), polls.iter().max().unwrap());
+                assert!(most - least <= BOUND, "{polls:?}");
+            }))
+            .unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_task_that_spawns_without_end_does_not_keep_the_others_from_running() {
+    within(PATIENCE, || {
+        let rt = single();
+        let counts = Counts::new();
+        let watched = counts.clone();
+        drop(rt.spawn(async move {
+            loop {
+                drop(runtime::spawn(watched.watch(async {})));
+                yield_now().await;
+            }
+        }));
+        let victim = rt.spawn(async {
+            for _ in 0..100 {
+                yield_now().await;
+            }
+        });
+        rt.block_on(victim).unwrap();
+        assert!(counts.polls() <= 100 * BOUND);
+    });
+}
+
+#[test]
+fn a_task_that_never_waits_gives_way_when_its_budget_is_used_up() {
+    within(PATIENCE, || {
+        let rt = single();
+        let polls = Counts::new();
+        let hog = rt.spawn(polls.watch(async {
+            loop {
+                runtime::task::coop::consume_budget().await;
+            }
+        }));
+        rt.block_on(rt.spawn(async { yield_now().await })).unwrap();
+        assert!(polls.polls() > 0);
+        hog.cancel();
+    });
+}
+
+#[test]
+fn the_root_of_block_on_has_its_turn_under_full_load() {
+    within(PATIENCE, || {
+        for rt in [single(), multi(1), multi(2)] {
+            let load = Counts::new();
+            for _ in 0..8 {
+                drop(rt.spawn(load.watch(async {
+                    loop {
+                        yield_now().await;
+                    }
+                })));
+            }
+            rt.block_on(async {
+                for _ in 0..200 {
+                    yield_now().await;
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,132 @@
+//! The figures say what the runtime is doing, and come back to nothing.
+
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+
+use runtime::Runtime;
+use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, settle, single, until, within};
+
+#[test]
+fn live_tasks_are_those_that_have_not_ended() {
+    on_each(|rt| {
+        let gates: Vec<_> = (0..10).map(|_| Gate::new()).collect();
+        let spawn = |gate: &Gate| {
+            let gate = gate.clone();
+            rt.spawn(async move { gate.pass().await })
+        };
+        let tasks: Vec<_> = gates.iter().map(spawn).collect();
+        assert_eq!(rt.metrics().live_tasks(), 10);
+        gates.iter().for_each(Gate::open);
+        rt.block_on(async {
+            for task in tasks {
+                task.await.unwrap();
+            }
+            while rt.metrics().live_tasks() > 0 {
+                runtime_tests::turn().await;
+            }
+        });
+    });
+}
+
+#[test]
+fn every_figure_of_tasks_comes_back_to_zero_whatever_becomes_of_them() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(2).on_unobserved(|_| ()).build().unwrap();
+        for n in 0..400_u32 {
+            let task = rt.spawn(async move {
+                match n % 4 {
+                    0 => {}
+                    1 => std::future::pending().await,
+                    2 => panic!("quiet: one of four"),
+                    _ => runtime::task::block_in_place(|| {
+                        runtime::block_on(async { runtime::spawn(async {}).await.unwrap() });
+                    }),
+                }
+            });
+            if n % 4 == 1 {
+                task.cancel();
+            }
+            if n % 3 == 0 {
+                let _ = task.wait();
+            }
+        }
+        until(|| rt.metrics().live_tasks() == 0);
+        let metrics = rt.metrics();
+        assert_eq!((metrics.local_queue_depth(), metrics.injector_depth()), (0, 0));
+        assert_eq!(metrics.tasks_spawned(), metrics.tasks_completed());
+    });
+}
+
+#[test]
+fn the_balance_of_spawned_and_completed_holds_after_a_shutdown() {
+    on_each(|rt| {
+        let counts = Counts::new();
+        for _ in 0..20 {
+            drop(rt.spawn(counts.watch(std::future::pending::<()>())));
+        }
+        rt.block_on(settle());
+        let handle = rt.handle();
+        drop(rt);
+        assert_eq!((counts.drops(), handle.metrics().live_tasks()), (20, 0));
+    });
+}
+
+#[test]
+fn polls_are_counted() {
+    within(PATIENCE, || {
+        let rt = single();
+        let before = rt.metrics().polls();
+        let counts = Counts::new();
+        let yields = async {
+            for _ in 0..10 {
+                runtime::task::yield_now().await;
+            }
+        };
+        rt.block_on(rt.spawn(counts.watch(yields))).unwrap();
+        assert_eq!(rt.metrics().polls() - before, counts.polls() as u64);
+    });
+}
+
+#[test]
+fn workers_without_work_are_idle() {
+    within(PATIENCE, || {
+        let rt = multi(3);
+        let all = Arc::new(Barrier::new(3));
+        let meet = || {
+            let all = all.clone();
+            rt.spawn(async move {
+                all.wait();
+            })
+        };
+        [meet(), meet(), meet()].into_iter().for_each(|task| task.wait().unwrap());
+        assert_eq!(rt.metrics().workers(), 3);
+        until(|| rt.metrics().idle_workers() == 3);
+    });
+}
+
+#[test]
+fn the_figures_of_the_pool_follow_its_jobs() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).max_blocking_threads(2).build().unwrap();
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Arc::new(Mutex::new(may_go_on));
+        let job = || {
+            let (entered, may_go_on) = (entered.clone(), may_go_on.clone());
+            rt.spawn_blocking(move || {
+                entered.send(()).unwrap();
+                let _ = may_go_on.lock().unwrap().recv();
+            })
+        };
+        let jobs = [job(), job(), job()];
+        begun.recv().unwrap();
+        begun.recv().unwrap();
+        let metrics = rt.metrics();
+        let figures =
+            (metrics.blocking_threads(), metrics.blocking_running(), metrics.blocking_queue_depth());
+        assert_eq!(figures, (2, 2, 1));
+        drop(proceed);
+        jobs.into_iter().for_each(|job| job.wait().unwrap());
+        until(|| rt.metrics().idle_blocking_threads() == 2);
+        assert_eq!((rt.metrics().blocking_running(), rt.metrics().blocking_queue_depth()), (0, 0));
+    });
+}

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Puts a known bug back, one at a time, and expects the models to notice.
+#
+#   tests/mutants.sh             all of them
+#   tests/mutants.sh wake        only those whose name contains the word
+#
+# Each line of the table names a switch (`mutant!` in the sources) and the models that have to fail with it. Only the
+# exit code of the models counts. One that neither fails nor ends in time has survived, and so has the mutant.
+set -eu
+cd "$(dirname "$0")/.."
+
+only=${1-}
+
+# The dependencies are built once: the mutant's name goes to the crate alone.
+export RUSTFLAGS="--cfg runtime_loom -C debug_assertions"
+export CARGO_TARGET_DIR="$PWD/target/mutants"
+export CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_TEST_OPT_LEVEL=3
+export LOOM_MAX_PREEMPTIONS=2 LOOM_MAX_BRANCHES=20000
+
+survived=0
+table=$(sed '/^#/d; /^$/d' <<'MUTANTS'
+wake_skips_release            cell::models::what_was_written_before_a_wake_is_seen_by_a_poll
+suspend_relaxed               cell::models::polls_on_two_threads_do_not_overlap
+cancel_ignores_running        cell::models::a_cancel_races_with_a_wake_and_the_completion
+join_no_recheck               cell::models::whoever_awaits_a_task_that_completes_gets_its_output
+unbind_ignores_lock           cell::models::the_walk_at_the_shutdown_meets_a_task_that_completes
+submit_without_fence          scheduler::models::the_idle_word_loses_no_submission
+park_without_fence            scheduler::models::the_idle_word_loses_no_submission
+park_skips_second_look        scheduler::models::what_is_submitted_while_the_worker_falls_asleep_is_run
+last_searcher_keeps_quiet     scheduler::models::the_last_searcher_passes_the_search_on
+next_slot_relaxed             scheduler::models::the_next_slot_gives_each_task_once
+core_taken_without_the_bit    scheduler::models::a_guest_and_a_submitter_meet_at_one_seat
+guest_keeps_the_search        scheduler::models::the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter
+stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
+late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
+pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
+pool_swallows_refusal         blocking::models::jobs_fail_when_no_thread_starts
+promise_publish_relaxed       promise::models::what_was_set_is_seen
+promise_no_recheck            promise::models::two_waiters_are_woken
+MUTANTS
+)
+
+# Builds the models with a mutant, or with none, and prints where they are.
+build() {
+    # Not a pipe, which would hide that the build failed.
+    mkdir -p "$CARGO_TARGET_DIR"
+    cargo rustc --quiet -p runtime --lib --profile test --message-format=json-render-diagnostics -- \
+        ${1:+--cfg "runtime_mutant=\"$1\""} >"$CARGO_TARGET_DIR/build.json" || return 1
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$CARGO_TARGET_DIR/build.json"
+}
+
+run() {
+    status=0
+    timeout 120 "$1" --exact "$2" >"$CARGO_TARGET_DIR/last.log" 2>&1 || status=$?
+}
+
+# A model that fails without any mutant kills nobody.
+models=$(build)
+for model in $(echo "$table" | awk -v only="$only" 'index($1, only) { print $2 }' | sort -u); do
+    run "$models" "$model"
+    if [ $status -ne 0 ] || ! grep -q '^test result: ok. 1 passed' "$CARGO_TARGET_DIR/last.log"; then
+        echo "$model does not pass without a mutant:" >&2
+        cat "$CARGO_TARGET_DIR/last.log" >&2
+        exit 1
+    fi
+done
+
+printf '%-30s %-9s %5s  %s\n' mutant verdict exit model
+echo "$table" | while read -r mutant model; do
+    case $mutant in *"$only"*) ;; *) continue ;; esac
+    grep -rq "mutant!(\"$mutant\")" runtime/src || { echo "no switch is named $mutant" >&2; exit 1; }
+    models=$(build "$mutant")
+    run "$models" "$model"
+    case $status in
+        0 | 124) verdict=SURVIVED; survived=1 ;;
+        *) verdict=killed ;;
+    esac
+    printf '%-30s %-9s %5s  %s\n' "$mutant" "$verdict" "$status" "$model"
+    echo $survived >"$CARGO_TARGET_DIR/survived"
+done
+
+# A switch that no line names is a mutant that nobody hunts.
+for mutant in $(grep -rhoE 'mutant!\("[a-z_]+"\)' runtime/src | sed 's/.*"\(.*\)".*/\1/' | sort -u); do
+    echo "$table" | grep -q "^$mutant " || { echo "$mutant is not in the table" >&2; exit 1; }
+done
+[ "$(cat "$CARGO_TARGET_DIR/survived")" = 0 ]

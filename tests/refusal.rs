@@ -1,0 +1,218 @@
+//! A system that refuses threads gets errors, never a hang, a spin or a panic of the caller.
+//!
+//! The tests run again as a user whose limit of processes holds (root's does not), in a copy of this program that
+//! user may read. The child makes its limit tight when it needs it, with the `prlimit` program on itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use runtime::{Error, Runtime};
+use runtime_tests::{Gate, promptly};
+
+const CHILD: &str = "RUNTIME_REFUSED";
+/// `EAGAIN`, what the system says when the limit of threads is reached.
+const REFUSED: i32 = 11;
+
+/// A copy of this program that everybody may run, gone at the end.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("runtime-refusal-{}-{test}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("a folder for everybody");
+        let program = folder.join("refusal");
+        fs::copy(std::env::current_exe().expect("the test's own path"), &program).expect("a copy");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a program for everybody");
+        Copy(program)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.0.parent().expect("a file is in a folder"));
+    }
+}
+
+/// Runs one test of this file again as nobody; each with a user of its own, whose threads nobody else counts.
+fn as_nobody(test: &str, user: u32) -> Output {
+    let copy = Copy::new(test);
+    Command::new("timeout")
+        .args(["--signal=KILL", "30"])
+        .args(["setpriv", "--reuid", &user.to_string(), "--clear-groups"])
+        .arg(&copy.0)
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .expect("the test starts again")
+}
+
+/// From here on this process gets no thread more; those it has stay.
+fn refuse_threads() {
+    let this = std::process::id().to_string();
+    // Started before the limit holds; the limit is on this process only.
+    let limited =
+        Command::new("prlimit").args(["--pid", &this, "--nproc=1:1"]).status().expect("prlimit starts");
+    assert!(limited.success());
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "the limit does not hold");
+}
+
+/// Runs `body` in the child and, in the parent, the child.
+fn refused(test: &str, user: u32, body: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some() {
+        return body();
+    }
+    let output = as_nobody(test, user);
+    assert!(
+        output.status.success(),
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[track_caller]
+fn carries_the_system_s_error(error: Error) {
+    let io = error.downcast_ref::<std::io::Error>().unwrap_or_else(|| panic!("not the system's: {error:?}"));
+    assert_eq!(io.raw_os_error(), Some(REFUSED), "{io}");
+    assert_eq!(std::io::Error::from(error).raw_os_error(), Some(REFUSED));
+}
+
+#[test]
+fn a_job_without_any_thread_resolves_with_the_systems_error() {
+    refused("a_job_without_any_thread_resolves_with_the_systems_error", 65501, || {
+        let rt = Runtime::builder().worker_threads(1).build().expect("no thread is needed yet");
+        refuse_threads();
+        for _ in 0..100 {
+            carries_the_system_s_error(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap_err());
+        }
+        assert_eq!(rt.metrics().blocking_threads(), 0);
+        assert_eq!(rt.metrics().blocking_queue_depth(), 0);
+    });
+}
+
+#[test]
+fn a_job_with_a_pool_thread_runs_there() {
+    refused("a_job_with_a_pool_thread_runs_there", 65502, || {
+        let rt = Runtime::builder().worker_threads(1).build().unwrap();
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let first = rt.spawn_blocking(move || {
+            entered.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        });
+        begun.recv().unwrap();
+        refuse_threads();
+        let second = promptly(|| rt.spawn_blocking(|| 2));
+        assert!(!second.is_finished());
+        drop(proceed);
+        first.wait().unwrap();
+        assert_eq!(promptly(|| second.wait()).unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_task_on_a_runtime_without_any_thread_resolves_with_the_systems_error() {
+    refused("a_task_on_a_runtime_without_any_thread_resolves_with_the_systems_error", 65503, || {
+        let rt = Runtime::builder().worker_threads(2).build().unwrap();
+        refuse_threads();
+        for _ in 0..100 {
+            carries_the_system_s_error(promptly(|| rt.spawn(async { 1 }).wait()).unwrap_err());
+        }
+        assert_eq!(rt.metrics().live_tasks(), 0);
+    });
+}
+
+#[test]
+fn tasks_run_in_block_on_if_no_worker_thread_starts() {
+    refused("tasks_run_in_block_on_if_no_worker_thread_starts", 65504, || {
+        let rt = Runtime::builder().worker_threads(2).build().unwrap();
+        refuse_threads();
+        promptly(|| {
+            rt.block_on(async {
+                // The thread is a worker once its own future waits for the first time.
+                runtime_tests::settle().await;
+                let mut ran = 0;
+                for _ in 0..200 {
+                    match runtime::spawn(async { runtime::spawn(async { 1 }).await }).await {
+                        Ok(inner) => ran += inner.unwrap(),
+                        Err(error) => carries_the_system_s_error(error),
+                    }
+                }
+                ran
+            })
+        });
+    });
+}
+
+#[test]
+fn a_runtime_recovers_when_the_system_gives_threads_again() {
+    refused("a_runtime_recovers_when_the_system_gives_threads_again", 65505, || {
+        let rt = Runtime::builder().worker_threads(2).build().unwrap();
+        let this = std::process::id().to_string();
+        let limit = |nproc: &str| {
+            assert!(Command::new("prlimit").args(["--pid", &this, nproc]).status().unwrap().success());
+        };
+        // Only the soft limit, which its owner may raise again; prlimit itself is started before it holds.
+        let mut raise = Command::new("sh");
+        raise.args(["-c", &format!("read x; exec prlimit --pid {this} --nproc=10000:")]);
+        raise.stdin(std::process::Stdio::piped());
+        let mut raise = raise.spawn().unwrap();
+        limit("--nproc=1:");
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "the limit does not hold");
+        assert!(rt.spawn(async { 1 }).wait().is_err());
+        assert!(rt.spawn_blocking(|| 1).wait().is_err());
+        drop(raise.stdin.take());
+        assert!(raise.wait().unwrap().success());
+        assert_eq!(promptly(|| rt.spawn(async { 1 }).wait()).unwrap(), 1);
+        assert_eq!(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_waiting_task_that_is_woken_without_threads_resolves() {
+    refused("a_waiting_task_that_is_woken_without_threads_resolves", 65506, || {
+        let rt = Runtime::builder().worker_threads(1).build().unwrap();
+        let gate = Gate::new();
+        let passing = gate.clone();
+        let task = rt.spawn(async move { passing.pass().await });
+        drop(gate.waker());
+        refuse_threads();
+        // Its worker is alive: the refusal of others is nothing to it.
+        gate.open();
+        promptly(|| task.wait()).unwrap();
+    });
+}
+
+#[test]
+fn a_runtime_without_threads_shuts_down() {
+    refused("a_runtime_without_threads_shuts_down", 65507, || {
+        let rt = Runtime::builder().worker_threads(4).build().unwrap();
+        refuse_threads();
+        let dropped = Arc::new(());
+        for _ in 0..10 {
+            let held = dropped.clone();
+            drop(rt.spawn(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            }));
+        }
+        promptly(|| drop(rt));
+        assert_eq!(Arc::strong_count(&dropped), 1);
+    });
+}
+
+#[test]
+fn the_default_runtime_works_without_threads_inside_block_on() {
+    refused("the_default_runtime_works_without_threads_inside_block_on", 65508, || {
+        refuse_threads();
+        assert_eq!(promptly(|| runtime::block_on(async { 1 })), 1);
+        carries_the_system_s_error(promptly(|| runtime::spawn_blocking(|| 1).wait()).unwrap_err());
+    });
+}

@@ -1,0 +1,46 @@
+#!/bin/sh
+# The runtime's own tests and the integration tests under the sanitizers.
+#
+#   tests/sanitizers.sh          both
+#   tests/sanitizers.sh asan     addresses and leaks: use after free, double free, what nobody frees
+#   tests/sanitizers.sh tsan     data races
+#   tests/sanitizers.sh tsan cancel    only the tests whose name contains the word
+#
+# The toolchain is the stable one: RUSTC_BOOTSTRAP lets it take the sanitizer flags.
+set -eu
+cd "$(dirname "$0")/.."
+
+which=both
+case ${1-} in asan | tsan | both) which=$1; shift ;; esac
+
+target=$(rustc -vV | sed -n 's/^host: //p')
+export RUSTC_BOOTSTRAP=1
+
+run() {
+    # --target keeps build scripts and macros, which run in the compiler, free of the sanitizer.
+    cargo test --quiet --target "$target" -p runtime --lib -- "$@"
+    cargo test --quiet --target "$target" -p runtime-tests --test it -- "$@"
+}
+
+asan() {
+    export CARGO_TARGET_DIR="$PWD/target/asan"
+    # Frame pointers make the stacks in a report readable.
+    export RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes"
+    export ASAN_OPTIONS="detect_stack_use_after_return=1:detect_leaks=1"
+    # Absolute, because cargo runs each test in the directory of its package. Schedulers are never freed, but stay
+    # reachable, which is no leak.
+    export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+    run "$@"
+}
+
+tsan() {
+    export CARGO_TARGET_DIR="$PWD/target/tsan"
+    # The standard library comes without instrumentation, which is what the flag allows and the suppressions are for.
+    export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
+    # Absolute, as above.
+    export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
+    run "$@"
+}
+
+[ "$which" = tsan ] || (asan "$@")
+[ "$which" = asan ] || (tsan "$@")

@@ -1,0 +1,173 @@
+//! Thread-local destructors may use the runtime, whichever thread ends.
+
+use std::cell::RefCell;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use runtime::{Promise, Runtime, Task};
+use runtime_tests::{PATIENCE, child, is_child, multi, within};
+
+/// Calls a function when its thread's locals are destroyed.
+struct AtExit(Option<Box<dyn FnOnce()>>);
+
+impl Drop for AtExit {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+    }
+}
+
+thread_local! {
+    static FIRST: RefCell<AtExit> = const { RefCell::new(AtExit(None)) };
+}
+
+/// Registers `f` before the runtime's own locals exist, so that they are destroyed first.
+fn at_exit(f: impl FnOnce() + 'static) {
+    FIRST.with_borrow_mut(|first| first.0 = Some(Box::new(f)));
+}
+
+/// Runs `f` at the end of a thread that has used the runtime, and fails if it did not get to its end.
+fn at_the_end_of_a_thread(f: impl FnOnce(Sender<i32>) + Send + 'static) {
+    within(PATIENCE, || {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            at_exit(move || f(sender));
+            let rt = multi(1);
+            rt.block_on(async { runtime::spawn(async {}).await }).unwrap();
+            let _entered = rt.enter();
+            drop(runtime::spawn(async {}));
+        })
+        .join()
+        .unwrap();
+        assert_eq!(receiver.recv(), Ok(1));
+    });
+}
+
+#[test]
+fn a_destructor_spawns_on_the_default_runtime() {
+    at_the_end_of_a_thread(|sender| drop(runtime::spawn(async move { sender.send(1).unwrap() })));
+}
+
+#[test]
+fn a_destructor_blocks_on_a_future() {
+    at_the_end_of_a_thread(|sender| {
+        let value = runtime::block_on(async { runtime::spawn(async { 1 }).await.unwrap() });
+        sender.send(value).unwrap();
+    });
+}
+
+#[test]
+fn a_destructor_waits_for_a_blocking_job() {
+    at_the_end_of_a_thread(|sender| sender.send(runtime::spawn_blocking(|| 1).wait().unwrap()).unwrap());
+}
+
+#[test]
+fn a_destructor_builds_enters_and_drops_a_runtime() {
+    at_the_end_of_a_thread(|sender| {
+        let rt = multi(1);
+        let entered = rt.enter();
+        let value = runtime::spawn(async { 1 }).wait().unwrap();
+        drop(entered);
+        drop(rt);
+        sender.send(value).unwrap();
+    });
+}
+
+#[test]
+fn a_destructor_runs_a_current_thread_runtime() {
+    at_the_end_of_a_thread(|sender| {
+        let rt = runtime_tests::single();
+        sender.send(rt.block_on(async { runtime::spawn(async { 1 }).await.unwrap() })).unwrap();
+    });
+}
+
+#[test]
+fn a_destructor_sets_a_promise_with_callbacks() {
+    at_the_end_of_a_thread(|sender| {
+        let (promise, future) = Promise::new();
+        future.add_done_callback(move |done| sender.send(*done.result().unwrap().unwrap()).unwrap());
+        promise.set_result(1).unwrap();
+    });
+}
+
+#[test]
+fn a_destructor_uses_a_local_set() {
+    at_the_end_of_a_thread(|sender| {
+        let set = runtime::task::LocalSet::new();
+        let task = set.spawn_local(async { 1 });
+        drop(set);
+        assert!(task.wait().is_err());
+        sender.send(1).unwrap();
+    });
+}
+
+#[test]
+fn a_destructor_of_a_workers_local_spawns_wakes_and_drops() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (sender, receiver) = mpsc::channel();
+        let waiting: Task<()> = rt.spawn(std::future::pending());
+        rt.spawn(async move {
+            at_exit(move || {
+                waiting.cancel();
+                drop(waiting);
+                drop(runtime::spawn(async {}));
+                sender.send(1).unwrap();
+            });
+        })
+        .wait()
+        .unwrap();
+        drop(rt);
+        assert_eq!(receiver.recv(), Ok(1));
+    });
+}
+
+#[test]
+fn a_destructor_of_a_blocking_threads_local_uses_the_runtime() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (sender, receiver) = mpsc::channel();
+        rt.spawn_blocking(move || {
+            at_exit(move || {
+                let _ = runtime::spawn(async {}).wait();
+                sender.send(1).unwrap();
+            });
+        })
+        .wait()
+        .unwrap();
+        drop(rt);
+        assert_eq!(receiver.recv(), Ok(1));
+    });
+}
+
+#[test]
+fn a_runtime_in_a_thread_local_is_dropped_with_its_thread() {
+    thread_local! {
+        static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    }
+    within(PATIENCE, || {
+        let (sender, task) = mpsc::channel();
+        thread::spawn(move || {
+            let rt = multi(1);
+            sender.send(rt.spawn(std::future::pending::<()>())).unwrap();
+            RUNTIME.with_borrow_mut(|slot| *slot = Some(rt));
+        })
+        .join()
+        .unwrap();
+        assert!(task.recv().unwrap().wait().unwrap_err().is_shutdown());
+    });
+}
+
+#[test]
+fn the_main_threads_destructors_may_use_the_runtime() {
+    if is_child() {
+        at_exit(|| {
+            assert_eq!(runtime::block_on(async { runtime::spawn(async { 1 }).await.unwrap() }), 1);
+        });
+        runtime::block_on(async { runtime::spawn(async {}).await }).unwrap();
+        return;
+    }
+    let output = child("tls::the_main_threads_destructors_may_use_the_runtime", &[]);
+    assert!(output.status.success(), "{output:?}");
+}
