@@ -1,8 +1,3 @@
-#![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(
-    runtime_loom,
-    allow(dead_code, unreachable_pub, unused_imports, reason = "the models leave out whom this is for")
-)]
 //! A multi-threaded work-stealing async runtime with asyncio's object model.
 //!
 //! - A **coroutine** is any `impl Future`: lazy, and cancelled by dropping it.
@@ -30,6 +25,12 @@
 //! In short: polls of one task never overlap and are at most as many as its wakes plus one; a cancelled task's handle
 //! resolves after its destructors ran; a panic never takes a worker down; no foreign code runs under a lock of the
 //! runtime; an idle runtime makes no wake-ups; whatever a runtime leaves unfinished resolves with an error.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    runtime_loom,
+    allow(dead_code, unreachable_pub, unused_imports, reason = "the models leave out whom this is for")
+)]
 
 // Lowest layer first; a module imports from the layers above its own in this list only.
 mod loom;
