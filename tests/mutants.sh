@@ -24,6 +24,7 @@ suspend_relaxed               cell::models::polls_on_two_threads_do_not_overlap
 cancel_ignores_running        cell::models::a_cancel_races_with_a_wake_and_the_completion
 join_no_recheck               cell::models::whoever_awaits_a_task_that_completes_gets_its_output
 unbind_ignores_lock           cell::models::the_walk_at_the_shutdown_meets_a_task_that_completes
+parker_drops_merged_token     parker::models::tokens_that_were_merged_are_all_seen
 submit_without_fence          scheduler::models::the_idle_word_loses_no_submission
 park_without_fence            scheduler::models::the_idle_word_loses_no_submission
 park_skips_second_look        scheduler::models::what_is_submitted_while_the_worker_falls_asleep_is_run
@@ -34,6 +35,8 @@ guest_keeps_the_search        scheduler::models::the_worker_of_a_current_thread_
 stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
+pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run
+pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run
 pool_swallows_refusal         blocking::models::jobs_fail_when_no_thread_starts
 promise_publish_relaxed       promise::models::what_was_set_is_seen
 promise_no_recheck            promise::models::two_waiters_are_woken

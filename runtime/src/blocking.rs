@@ -255,11 +255,11 @@ impl Pool {
     fn wait(&self, bench: &crate::loom::Arc<Bench>) -> Option<Runnable> {
         let deadline = Instant::now().checked_add(self.keep_alive);
         loop {
-            match deadline {
-                Some(deadline) => {
-                    bench.parker.park_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 None => bench.parker.park(),
+                // No patience at all: one look at the bench will do.
+                Some(Duration::ZERO) => {}
+                Some(left) => bench.parker.park_timeout(left),
             }
             if let Some(job) = bench.job.lock().take() {
                 return Some(job);

@@ -1,6 +1,6 @@
 //! Every interleaving of the hand-off to the pool's threads, up to loom's bound on preemptions.
 //!
-//! A thread's patience ends with the pool only: loom has no time, and both ends take the same path.
+//! A thread's patience ends with the pool only, or at once: loom has no time.
 
 use std::sync::Weak;
 
@@ -10,9 +10,18 @@ use crate::loom::thread;
 
 /// Runs `body` in every interleaving with a pool of at most `most` threads, of which `threads` can be started.
 fn model(most: usize, threads: usize, body: impl Fn(&Arc<Pool>) + Send + Sync + 'static) {
+    model_with(Duration::MAX, most, threads, body);
+}
+
+fn model_with(
+    keep_alive: Duration,
+    most: usize,
+    threads: usize,
+    body: impl Fn(&Arc<Pool>) + Send + Sync + 'static,
+) {
     ::loom::model(move || {
         let host = Threads::host(threads);
-        let pool = Pool::new(most, Duration::MAX);
+        let pool = Pool::new(most, keep_alive);
         pool.set_host(Arc::downgrade(&host) as Weak<_>);
         body(&pool);
         pool.close();
@@ -107,5 +116,15 @@ fn a_job_waits_for_the_one_thread_that_started() {
         // Refused: the first thread is there for both.
         assert_eq!(block_on(second).unwrap(), 2);
         assert_eq!(block_on(first).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_job_that_meets_a_thread_without_patience_is_run() {
+    model_with(Duration::ZERO, 1, 2, |pool| {
+        let first = spawn(pool, || 1);
+        let second = spawn(pool, || 2);
+        assert_eq!(block_on(first).unwrap(), 1);
+        assert_eq!(block_on(second).unwrap(), 2);
     });
 }

@@ -213,15 +213,17 @@ fn polls_on_two_threads_do_not_overlap() {
             let queue = queue.clone();
             thread::spawn(move || {
                 waker.wake_by_ref();
-                queue.run_queued();
                 flag.store(true, Ordering::Relaxed);
                 waker.wake();
                 queue.run_queued();
+                queue.0.runner.unpark();
             })
         };
-        queue.run_queued();
+        while !task.is_finished() {
+            queue.0.runner.park();
+            queue.run_queued();
+        }
         other.join().unwrap();
-        queue.run_queued();
         // A poll that overlapped another has panicked.
         block_on(task).unwrap();
     });

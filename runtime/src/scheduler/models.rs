@@ -328,15 +328,18 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
 fn the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter() {
     model_of(Flavor::CurrentThread, 1, 0, |shared| {
         let (event, last) = (Event::new(), Event::new());
+        let next = Parker::new();
         let submitter = {
-            let (event, last) = (event.clone(), last.clone());
+            let (event, last, next) = (event.clone(), last.clone(), next.clone());
             thread::spawn(move || {
                 drop(spawn(shared, async {}));
                 event.set();
+                next.park();
                 drop(spawn(shared, async move { last.set() }));
             })
         };
         guest::block_on(shared, event.wait());
+        next.unpark();
         guest::block_on(shared, last.wait());
         submitter.join().unwrap();
     });
