@@ -36,7 +36,6 @@ stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
 pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run
-pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run
 pool_swallows_refusal         blocking::models::jobs_fail_when_no_thread_starts
 promise_publish_relaxed       promise::models::what_was_set_is_seen
 promise_no_recheck            promise::models::two_waiters_are_woken
@@ -68,6 +67,7 @@ for model in $(echo "$table" | awk -v only="$only" 'index($1, only) { print $2 }
     fi
 done
 
+echo 0 >"$CARGO_TARGET_DIR/survived"
 printf '%-30s %-9s %5s  %s\n' mutant verdict exit model
 echo "$table" | while read -r mutant model; do
     case $mutant in *"$only"*) ;; *) continue ;; esac

@@ -7,9 +7,12 @@ use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::Pin;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+// Not std's, which ThreadSanitizer cannot see into.
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -247,7 +250,7 @@ impl Gate {
     }
 
     fn state(&self) -> MutexGuard<'_, GateState> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
     }
 
     /// Waits until the gate is open. Leaves its waker at each poll.
@@ -288,12 +291,9 @@ impl Gate {
     /// If nobody comes within [`PATIENCE`].
     #[must_use]
     pub fn waker(&self) -> Waker {
-        let (state, timed_out) = self
-            .0
-            .1
-            .wait_timeout_while(self.state(), PATIENCE, |state| state.waker.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        assert!(!timed_out.timed_out(), "hangs: nobody has come to the gate");
+        let mut state = self.state();
+        let waited = self.0.1.wait_while_for(&mut state, |state| state.waker.is_none(), PATIENCE);
+        assert!(!waited.timed_out(), "hangs: nobody has come to the gate");
         state.waker.clone().expect("the wait was for a waker")
     }
 }

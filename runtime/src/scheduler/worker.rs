@@ -395,7 +395,11 @@ impl Context {
         while since.elapsed() < limit {
             // Where threads outnumber processors, the one that is to bring the work may be waiting for this processor.
             std::thread::yield_now();
-            if self.shared.has_work() || woken() || self.shared.is_stopping() {
+            // A stop is for `sleep` to see, which ends the loop; a search that spins would go round for ever.
+            if self.shared.is_stopping() {
+                return false;
+            }
+            if self.shared.has_work() || woken() {
                 return true;
             }
         }
