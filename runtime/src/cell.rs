@@ -35,6 +35,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::context::Executor;
+use crate::error::Error;
 use crate::id::TaskId;
 
 pub use callbacks::TaskOutcome;
@@ -60,6 +61,11 @@ pub(crate) trait Schedule: Clone + Send + Sync + 'static {
 
     /// Forgets a task that was bound and is about to complete.
     fn unbind(&self, slot: SlotRef);
+
+    /// What a task is told that was asked to stop while it was polled.
+    fn cancel_error(&self) -> Error {
+        Error::cancelled()
+    }
 
     /// The runtime that takes reports of failures that nobody can see any more, unless it is gone.
     fn executor(&self) -> Option<Arc<dyn Executor>>;

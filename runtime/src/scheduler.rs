@@ -348,7 +348,13 @@ impl Schedule for &'static Shared {
             let context = context.filter(|context| ptr::eq(context.shared, *self))?;
             Some(context.core.borrow_mut().as_mut()?.binder.bind(runnable))
         });
-        Some(bound.unwrap_or_else(|| self.strays.lock().bind(runnable)))
+        let slot = bound.unwrap_or_else(|| self.strays.lock().bind(runnable));
+        // The walk of the shutdown may have passed by. Without a fence this look may miss a stop that has just begun; the
+        // task is then found by whoever leaves last.
+        if self.is_stopping() {
+            runnable.cancel();
+        }
+        Some(slot)
     }
 
     #[inline]
@@ -361,6 +367,10 @@ impl Schedule for &'static Shared {
         if unbound.is_none() {
             cell::unbind(slot);
         }
+    }
+
+    fn cancel_error(&self) -> Error {
+        if self.is_stopping() { Error::shutdown() } else { Error::cancelled() }
     }
 
     fn executor(&self) -> Option<Arc<dyn Executor>> {

@@ -125,6 +125,13 @@ impl Runnable {
         unsafe { self.0.as_ref() }.id
     }
 
+    /// Asks the task to stop when its poll ends.
+    pub(crate) fn cancel(&self) {
+        // SAFETY: the runnable's runtime reference keeps the header alive.
+        let cancelled = unsafe { self.0.as_ref() }.state.cancel();
+        debug_assert_eq!(cancelled, Cancel::Asked, "a task in somebody's hands is queued by nobody else");
+    }
+
     /// Takes the runnable apart, for a queue of pointers.
     pub(crate) fn into_raw(self) -> NonNull<Header> {
         ManuallyDrop::new(self).0
@@ -419,8 +426,9 @@ where
                 false
             }
             Suspend::Cancel => {
+                let error = cell.scheduler.cancel_error();
                 // SAFETY: RUNNING is still ours and goes with the call.
-                unsafe { Self::stop(header, Error::cancelled()) };
+                unsafe { Self::stop(header, error) };
                 true
             }
         }

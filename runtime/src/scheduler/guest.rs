@@ -247,10 +247,12 @@ impl Context {
     /// Not called in the middle of a poll: a task that is being polled is no one else's to fail, so its thread counts
     /// as a runner even while blocking code has taken it off its worker.
     fn leave_as_guest(&self) {
-        self.leave_seat();
+        if self.core.borrow().is_some() {
+            self.leave_seat();
+            self.shared.offer_work();
+        }
         if self.counted.replace(false) {
             self.shared.runner_left();
         }
-        self.shared.offer_work();
     }
 }

@@ -52,10 +52,13 @@ impl Shared {
         fence(Ordering::SeqCst);
         self.cancel_waiting();
         self.wake_everybody();
+        // As every submission: those that are awake may have looked already, and a worker may have no thread yet.
+        self.idle.submitted();
+        self.offer_work();
     }
 
-    /// Queues every task that waits, to be failed.
-    fn cancel_waiting(&self) -> bool {
+    /// Queues every task that waits, to be failed; true if there were any.
+    pub(super) fn cancel_waiting(&self) -> bool {
         let lists = self.processors.iter().map(|processor| &processor.owned).chain([&self.stray_list]);
         let waiting: Vec<Runnable> = lists.flat_map(|list| list.cancel_all()).collect();
         let any = !waiting.is_empty();
@@ -113,7 +116,10 @@ impl Shared {
 
     pub(super) fn guest_left(&'static self) {
         self.life.lock().guests -= 1;
-        self.offer_work();
+        // Once more, now that nobody may rely on this thread: if the system refuses another, the tasks have to know.
+        if !self.is_stopping() {
+            self.offer_work();
+        }
     }
 
     /// Fails everything that is left, unless somebody is still there to do it when they leave.

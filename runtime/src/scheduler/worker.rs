@@ -454,7 +454,9 @@ impl Context {
         let mut core = taken.core;
         core.searching = taken.searching;
         let own = self.own(&core);
-        let done = stopping && core.deque.is_empty() && own.next.is_empty() && !self.shared.has_work();
+        let empty = core.deque.is_empty() && own.next.is_empty() && !self.shared.has_work();
+        // A task whose first poll met the stop was bound after the walk: whoever polled it looks again before it leaves.
+        let done = stopping && empty && !self.shared.cancel_waiting();
         self.core.replace(Some(core));
         done.then_some(Exit::Stopped)
     }
@@ -506,9 +508,12 @@ impl Shared {
         context::find(self, |context| context.is_some())
     }
 
-    /// Wakes somebody if there is work; called by whoever gives a worker up.
+    /// Wakes somebody if there is work; called by whoever gives a worker up, while it still counts as a runner.
+    ///
+    /// At the shutdown as well: a destructor may wait for that of a task behind it in the queue, and this thread may have
+    /// looked at the queues while the tasks were on their way from one to the other.
     pub(super) fn offer_work(&'static self) {
-        if self.has_work() && !self.is_stopping() {
+        if self.has_work() {
             self.notify();
         }
     }
