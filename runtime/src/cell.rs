@@ -62,7 +62,7 @@ pub(crate) trait Schedule: Clone + Send + Sync + 'static {
     /// Forgets a task that was bound and is about to complete.
     fn unbind(&self, slot: SlotRef);
 
-    /// What a task is told that was asked to stop while it was polled.
+    /// What a task is told that was asked to stop.
     fn cancel_error(&self) -> Error {
         Error::cancelled()
     }

@@ -347,8 +347,10 @@ where
             // SAFETY: the runnable is spent here.
             Start::Poll => unsafe { Self::poll(header) },
             Start::Cancel => {
-                // SAFETY: as above.
-                unsafe { Self::stop(header, Error::cancelled()) };
+                // SAFETY: the runtime's reference keeps the cell alive.
+                let error = unsafe { Self::of(header) }.scheduler.cancel_error();
+                // SAFETY: the runnable is spent here.
+                unsafe { Self::stop(header, error) };
                 true
             }
         }
