@@ -1,14 +1,19 @@
-//! What a task costs in memory: one allocation, of so many bytes, given back at its end.
+//! What tasks, sleeps and sockets cost in memory: so many allocations, of so many bytes, given back at the end.
 #![expect(unsafe_code, reason = "a global allocator that counts is an unsafe impl")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::{pending, poll_fn};
 use std::hint::black_box;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use runtime::Runtime;
 use runtime::task::yield_now;
-use runtime_tests::{Counts, multi, single, until};
+use runtime::time::{sleep, timeout};
+use runtime_tests::{Counts, multi, single, tcp_pair, until};
 
 /// The system's allocator, with counters in front.
 struct Counting;
@@ -114,7 +119,8 @@ fn a_spawn_inside_a_task_is_one_allocation() {
             unreachable!("the second round returns")
         });
         let allocations = rt.block_on(measured).unwrap();
-        assert!((ROUNDS..=ROUNDS + 2).contains(&allocations), "{allocations} for {ROUNDS} spawns");
+        // A few are those of the thread that waits here, which lies down for the first time meanwhile.
+        assert!((ROUNDS..=ROUNDS + 8).contains(&allocations), "{allocations} for {ROUNDS} spawns");
     }
 }
 
@@ -137,7 +143,7 @@ fn cancelling_allocates_at_most_the_error() {
     let rt = single();
     rt.block_on(async {
         for warm_up in [true, false] {
-            let tasks: Vec<_> = (0..100).map(|_| runtime::spawn(std::future::pending::<()>())).collect();
+            let tasks: Vec<_> = (0..100).map(|_| runtime::spawn(pending::<()>())).collect();
             runtime_tests::settle().await;
             let before = ALLOCATIONS.load(Ordering::SeqCst);
             for task in tasks {
@@ -198,8 +204,9 @@ fn memory_returns_when_tasks_end() {
         }
         until(|| rt.metrics().live_tasks() == 0);
         let grown = live_bytes() - before;
-        // A task is 72 bytes at least: 20,000 leaked ones would be a megabyte and a half.
-        assert!(grown < 64 << 10, "{grown} bytes stay");
+        // A task is 72 bytes at least: 60,000 leaked ones would be four megabytes. What a deque outgrew meanwhile stays
+        // for a while, half a megabyte on each worker: other threads may still look at it.
+        assert!(grown < 2 << 20, "{grown} bytes stay");
     }
 }
 
@@ -207,7 +214,7 @@ fn memory_returns_when_waiting_tasks_are_cancelled() {
     let rt = single();
     let round = || {
         rt.block_on(async {
-            let tasks: Vec<_> = (0..20_000).map(|_| runtime::spawn(std::future::pending::<()>())).collect();
+            let tasks: Vec<_> = (0..20_000).map(|_| runtime::spawn(pending::<()>())).collect();
             runtime_tests::settle().await;
             for task in &tasks {
                 task.cancel();
@@ -227,7 +234,7 @@ fn memory_returns_when_waiting_tasks_are_cancelled() {
 fn memory_returns_when_runtimes_end() {
     let round = || {
         let rt = multi(2);
-        let tasks: Vec<_> = (0..200).map(|_| rt.spawn(std::future::pending::<()>())).collect();
+        let tasks: Vec<_> = (0..200).map(|_| rt.spawn(pending::<()>())).collect();
         rt.spawn_blocking(|| ()).wait().unwrap();
         drop(rt);
         tasks.into_iter().for_each(|task| assert!(task.wait().is_err()));
@@ -237,6 +244,119 @@ fn memory_returns_when_runtimes_end() {
     (0..100).for_each(|_| round());
     let grown = live_bytes() - before;
     assert!(grown < 64 << 10, "{grown} bytes stay");
+}
+
+// --- timers ---
+
+/// A level of the timer wheel takes a block when it is first used; so do a thread that lies down for the first time and
+/// a table that grows. None of it comes again.
+const ONCE: usize = 40;
+
+/// Allocations while `future` runs on a runtime, after it ran once to warm up.
+fn allocations_of<F: Future>(rt: &Runtime, future: impl Fn() -> F) -> usize {
+    rt.block_on(async {
+        future().await;
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        future().await;
+        ALLOCATIONS.load(Ordering::SeqCst) - before
+    })
+}
+
+fn a_sleep_allocates_nothing() {
+    for rt in [single(), multi(1), multi(2)] {
+        let sleeps = || async {
+            for _ in 0..ROUNDS {
+                sleep(Duration::from_micros(2)).await;
+            }
+        };
+        let allocations = allocations_of(&rt, sleeps);
+        assert!(allocations <= ONCE, "{allocations} for {ROUNDS} sleeps");
+    }
+}
+
+fn a_timeout_that_is_not_needed_allocates_nothing() {
+    for rt in [single(), multi(1), multi(2)] {
+        let in_time = || async {
+            for _ in 0..ROUNDS {
+                timeout(Duration::from_secs(60), yield_now()).await.unwrap();
+            }
+        };
+        let allocations = allocations_of(&rt, in_time);
+        assert!(allocations <= ONCE, "{allocations} for {ROUNDS} timeouts");
+    }
+}
+
+fn a_timeout_allocates_its_error() {
+    for rt in [single(), multi(1), multi(2)] {
+        let too_late = || async {
+            for _ in 0..ROUNDS {
+                timeout(Duration::from_micros(2), pending::<()>()).await.unwrap_err();
+            }
+        };
+        let allocations = allocations_of(&rt, too_late);
+        assert!((ROUNDS..=ROUNDS + ONCE).contains(&allocations), "{allocations} for {ROUNDS} timeouts");
+    }
+}
+
+// --- sockets ---
+
+/// Polls once, and the future has to wait.
+async fn wait_begins(future: &mut (impl Future + Unpin)) {
+    let waits = poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await;
+    assert!(waits);
+}
+
+fn the_first_wait_on_a_socket_is_one_allocation_and_the_next_are_none() {
+    const SOCKETS: usize = 64;
+    for rt in [single(), multi(1), multi(2)] {
+        rt.block_on(async {
+            let mut pairs = Vec::new();
+            for _ in 0..=SOCKETS {
+                pairs.push(tcp_pair().await.unwrap());
+            }
+            let mut waits: Vec<_> = pairs.iter().map(|(client, _)| Box::pin(client.readable())).collect();
+            // The first one of all makes the reactor.
+            wait_begins(&mut waits[0]).await;
+            let before = OWN.get();
+            for wait in &mut waits[1..] {
+                wait_begins(wait).await;
+            }
+            let first = OWN.get() - before;
+            // The table of all sockets doubles a few times, and a worker is started to attend them.
+            assert!((SOCKETS..=SOCKETS + ONCE).contains(&first), "{first} for {SOCKETS} sockets");
+            let next = own_allocations(|| drop(waits));
+            assert_eq!(next, 0);
+            let before = OWN.get();
+            for (client, _) in &pairs {
+                wait_begins(&mut pin!(client.readable())).await;
+            }
+            assert_eq!(OWN.get() - before, 0, "for the second waits");
+        });
+    }
+}
+
+fn an_exchange_on_a_kept_connection_allocates_nothing() {
+    for rt in [single(), multi(1), multi(2)] {
+        let (client, server) = rt.block_on(tcp_pair()).unwrap();
+        let echo = rt.spawn(async move {
+            let mut buf = [0; 64];
+            while let Ok(len @ 1..) = server.read(&mut buf).await {
+                server.write_all(&buf[..len]).await.unwrap();
+            }
+        });
+        let exchanges = || async {
+            let mut buf = [0; 64];
+            for _ in 0..ROUNDS {
+                client.write_all(b"hello").await.unwrap();
+                assert_eq!(client.read(&mut buf).await.unwrap(), 5);
+            }
+        };
+        let allocations = allocations_of(&rt, exchanges);
+        // A buffer for the events when one thread still dispatches while the next one waits.
+        assert!(allocations <= ONCE, "{allocations} for {ROUNDS} exchanges");
+        drop(client);
+        rt.block_on(echo).unwrap();
+    }
 }
 
 /// One test, because the counters are the process's: a second one would be counted in.
@@ -251,5 +371,10 @@ fn a_task_is_one_allocation_that_is_given_back() {
     memory_returns_when_tasks_end();
     memory_returns_when_waiting_tasks_are_cancelled();
     memory_returns_when_runtimes_end();
+    a_sleep_allocates_nothing();
+    a_timeout_that_is_not_needed_allocates_nothing();
+    a_timeout_allocates_its_error();
+    the_first_wait_on_a_socket_is_one_allocation_and_the_next_are_none();
+    an_exchange_on_a_kept_connection_allocates_nothing();
     assert!(LIVE_BLOCKS.load(Ordering::SeqCst) > 0);
 }

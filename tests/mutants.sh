@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 
 only=${1-}
 
-# The dependencies are built once: the mutant's name goes to the crate alone.
-export RUSTFLAGS="--cfg runtime_loom -C debug_assertions"
+# One build for all: the name of the fault comes from the environment of the run.
+export RUSTFLAGS="--cfg runtime_loom --cfg runtime_mutant -C debug_assertions"
 export CARGO_TARGET_DIR="$PWD/target/mutants"
 export CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_TEST_OPT_LEVEL=3
 export LOOM_MAX_PREEMPTIONS=2 LOOM_MAX_BRANCHES=20000
@@ -25,6 +25,21 @@ cancel_ignores_running        cell::models::a_cancel_races_with_a_wake_and_the_c
 join_no_recheck               cell::models::whoever_awaits_a_task_that_completes_gets_its_output
 unbind_ignores_lock           cell::models::the_walk_at_the_shutdown_meets_a_task_that_completes
 parker_drops_merged_token     parker::models::tokens_that_were_merged_are_all_seen
+parker_goes_elsewhere_with_a_token  parker::models::a_token_left_before_or_during_a_sleep_elsewhere_ends_it
+parker_elsewhere_relaxed      parker::models::tokens_that_were_merged_elsewhere_are_all_seen
+wait_without_second_look      driver::models::an_event_that_meets_a_wait_ends_it
+readiness_cleared_without_tick  driver::models::an_event_between_a_try_and_the_clearing_stays
+token_without_generation      driver::models::an_event_of_a_former_owner_reaches_nobody
+hasten_without_fence          driver::models::a_timer_armed_while_the_leader_falls_asleep_ends_its_sleep
+leader_without_second_look    driver::models::a_timer_armed_while_the_leader_falls_asleep_ends_its_sleep
+reactor_made_quietly          driver::models::a_reactor_made_while_the_leader_falls_asleep_is_slept_in
+timer_next_after_unlock       driver::timers::models::a_timer_armed_while_somebody_falls_asleep_wakes_it_in_time
+timer_elapsed_before_unlink   driver::timers::models::what_has_fired_is_out_of_the_wheel
+attend_without_fence          scheduler::models::driver::what_was_left_to_the_driver_before_a_call_for_attention_is_seen
+attend_leaves_the_leader_asleep  scheduler::models::driver::a_guest_that_leaves_a_timer_behind_hastens_the_leader
+lead_laid_down_without_fence  scheduler::models::driver::a_timer_armed_while_the_lead_is_laid_down_goes_off
+follower_lets_the_leader_sleep  scheduler::models::driver::a_worker_that_sleeps_behind_a_timer_hastens_the_leader
+guest_leaves_the_driver       scheduler::models::driver::a_guest_that_leaves_passes_the_driver_on
 submit_without_fence          scheduler::models::the_idle_word_loses_no_submission
 park_without_fence            scheduler::models::the_idle_word_loses_no_submission
 park_skips_second_look        scheduler::models::what_is_submitted_while_the_worker_falls_asleep_is_run
@@ -42,24 +57,19 @@ promise_no_recheck            promise::models::two_waiters_are_woken
 MUTANTS
 )
 
-# Builds the models with a mutant, or with none, and prints where they are.
-build() {
-    # Not a pipe, which would hide that the build failed.
-    mkdir -p "$CARGO_TARGET_DIR"
-    cargo rustc --quiet -p runtime --lib --profile test --message-format=json-render-diagnostics -- \
-        ${1:+--cfg "runtime_mutant=\"$1\""} >"$CARGO_TARGET_DIR/build.json" || return 1
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$CARGO_TARGET_DIR/build.json"
-}
+# Not a pipe, which would hide that the build failed.
+mkdir -p "$CARGO_TARGET_DIR"
+cargo test --quiet -p runtime --lib --no-run --message-format=json-render-diagnostics >"$CARGO_TARGET_DIR/build.json"
+models=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$CARGO_TARGET_DIR/build.json")
 
 run() {
     status=0
-    timeout 120 "$1" --exact "$2" >"$CARGO_TARGET_DIR/last.log" 2>&1 || status=$?
+    timeout 120 "$models" --exact "$1" >"$CARGO_TARGET_DIR/last.log" 2>&1 || status=$?
 }
 
 # A model that fails without any mutant kills nobody.
-models=$(build)
 for model in $(echo "$table" | awk -v only="$only" 'index($1, only) { print $2 }' | sort -u); do
-    run "$models" "$model"
+    run "$model"
     if [ $status -ne 0 ] || ! grep -q '^test result: ok. 1 passed' "$CARGO_TARGET_DIR/last.log"; then
         echo "$model does not pass without a mutant:" >&2
         cat "$CARGO_TARGET_DIR/last.log" >&2
@@ -68,17 +78,17 @@ for model in $(echo "$table" | awk -v only="$only" 'index($1, only) { print $2 }
 done
 
 echo 0 >"$CARGO_TARGET_DIR/survived"
-printf '%-30s %-9s %5s  %s\n' mutant verdict exit model
+printf '%-36s %-9s %5s  %s\n' mutant verdict exit model
 echo "$table" | while read -r mutant model; do
     case $mutant in *"$only"*) ;; *) continue ;; esac
     grep -rq "mutant!(\"$mutant\")" runtime/src || { echo "no switch is named $mutant" >&2; exit 1; }
-    models=$(build "$mutant")
-    run "$models" "$model"
+    export RUNTIME_MUTANT="$mutant"
+    run "$model"
     case $status in
         0 | 124) verdict=SURVIVED; survived=1 ;;
         *) verdict=killed ;;
     esac
-    printf '%-30s %-9s %5s  %s\n' "$mutant" "$verdict" "$status" "$model"
+    printf '%-36s %-9s %5s  %s\n' "$mutant" "$verdict" "$status" "$model"
     echo $survived >"$CARGO_TARGET_DIR/survived"
 done
 

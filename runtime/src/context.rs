@@ -35,6 +35,9 @@ pub(crate) trait Host: Send + Sync {
     /// Starts a thread that stands in the runtime and runs `body`.
     fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>>;
 
+    /// True while jobs that block wait or run: a virtual clock has to wait for them.
+    fn is_blocking(&self) -> bool;
+
     /// The same, for callbacks.
     fn executor(self: Arc<Self>) -> Arc<dyn Executor>;
 

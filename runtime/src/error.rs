@@ -48,11 +48,8 @@ pub enum ErrorKind {
 enum Cause {
     Exception(BoxError),
     Cancelled,
-    BrokenPromise {
-        producer_panicked: bool,
-    },
+    BrokenPromise { producer_panicked: bool },
     Panicked(Panic),
-    #[expect(dead_code, reason = "timeouts arrive with the driver")]
     TimedOut,
     Shutdown,
 }
@@ -100,6 +97,10 @@ impl Error {
 
     pub(crate) fn shutdown() -> Self {
         Error(Arc::new(Cause::Shutdown))
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Error(Arc::new(Cause::TimedOut))
     }
 
     pub(crate) fn broken_promise(producer_panicked: bool) -> Self {

@@ -7,6 +7,7 @@
 
 mod config;
 mod default;
+mod driver;
 mod enter;
 mod metrics;
 mod stop;
@@ -26,6 +27,7 @@ use crate::scheduler::{self, Shared};
 
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
+pub(crate) use driver::{arm, clock_changed, clock_now, driver, reactor};
 pub use enter::EnterGuard;
 pub use metrics::Metrics;
 pub use stop::{ShutdownReport, TaskInfo};
@@ -60,6 +62,9 @@ impl Inner {
         let host: Arc<dyn Host> = inner.clone();
         inner.pool.set_host(Arc::downgrade(&host));
         shared.open(Arc::downgrade(&host));
+        if inner.config.start_paused {
+            shared.driver().pause();
+        }
         inner
     }
 }
@@ -88,6 +93,12 @@ impl Host for Inner {
             body();
             hooks.run_stop();
         })
+    }
+
+    fn is_blocking(&self) -> bool {
+        let figures = self.pool.figures();
+        // A thread that is not idle has a job, or has just been given one.
+        figures.queued > 0 || figures.threads > figures.idle
     }
 
     fn executor(self: Arc<Self>) -> Arc<dyn Executor> {

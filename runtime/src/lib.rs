@@ -17,14 +17,34 @@
 //! }
 //! ```
 //!
-//! There is always a runtime: [`spawn`] and the others use the one that the thread stands in, or else a process-wide
+//! - [`time`]: sleeping, timeouts, intervals, and a clock that tests can stop.
+//! - [`net`]: TCP, UDP and Unix sockets; [`io`]: whatever else can be waited for, the standard streams, copying.
+//!
+//! ```
+//! use std::time::Duration;
+//! use runtime::net::{TcpListener, TcpStream};
+//! use runtime::time::timeout;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { runtime::block_on(async {
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let client = TcpStream::connect(listener.local_addr()?).await?;
+//! client.write_all(b"hello").await?;
+//!
+//! let (server, _) = listener.accept().await?;
+//! let mut word = [0; 5];
+//! timeout(Duration::from_secs(5), server.read_exact(&mut word)).await??;
+//! assert_eq!(&word, b"hello");
+//! # Ok(()) }) }
+//! ```
+//!
+//! There is always a runtime: [`spawn`], timers and sockets use the one that the thread stands in, or else a process-wide
 //! default one. There is no prelude, because a glob import of [`Future`] would shadow the trait of that name.
 //!
 //! # Promises
 //! What the crate promises, with the test that holds each line, is listed in the repository's `docs/guarantees.md`.
 //! In short: polls of one task never overlap and are at most as many as its wakes plus one; a cancelled task's handle
 //! resolves after its destructors ran; a panic never takes a worker down; no foreign code runs under a lock of the
-//! runtime; an idle runtime makes no wake-ups; whatever a runtime leaves unfinished resolves with an error.
+//! runtime; an idle runtime makes no wake-ups; no timer is early; whatever a runtime leaves unfinished resolves with an error.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -46,6 +66,8 @@ mod parker;
 mod cell;
 mod promise;
 
+mod driver;
+
 mod blocking;
 mod scheduler;
 
@@ -58,6 +80,18 @@ mod runtime;
 
 #[cfg(not(runtime_loom))]
 pub mod task;
+
+#[cfg(not(runtime_loom))]
+pub mod io;
+
+#[cfg(not(runtime_loom))]
+pub mod time;
+
+#[cfg(not(runtime_loom))]
+pub mod net;
+
+#[cfg(all(feature = "hyper", not(runtime_loom)))]
+pub mod compat;
 
 #[cfg(not(runtime_loom))]
 mod gather;
@@ -139,6 +173,19 @@ pub use runtime_macros::main;
 ///     let number = runtime::spawn(async { "42".parse::<u8>() });
 ///     assert_eq!(number.await.unwrap()?, 42);
 ///     Ok(())
+/// }
+/// ```
+///
+/// With a clock that stands still and jumps to the next timer when nothing else is to be done:
+/// ```
+/// use std::time::Duration;
+/// use runtime::time::{now, sleep};
+///
+/// #[runtime::test(start_paused = true)]
+/// async fn a_day_takes_no_time() {
+///     let begin = now();
+///     sleep(Duration::from_secs(86_400)).await;
+///     assert_eq!(now() - begin, Duration::from_secs(86_400));
 /// }
 /// ```
 ///

@@ -80,12 +80,25 @@ mod imp {
 #[expect(unused_imports, reason = "not every build of the facade uses every name")]
 pub(crate) use imp::{Arc, JoinHandle, UnsafeCell, Weak, atomic, hint, local, thread};
 
-/// True in a build that carries the named fault on purpose.
+/// True in a build that carries faults on purpose, if the named one is chosen.
 ///
-/// `tests/mutants.sh` builds one after the other and expects the models to fail on each.
+/// `tests/mutants.sh` chooses one after the other and expects the models to fail on each.
 macro_rules! mutant {
     ($name:literal) => {
-        cfg!(runtime_mutant = $name)
+        $crate::loom::is_mutant($name)
     };
 }
 pub(crate) use mutant;
+
+#[cfg(not(runtime_mutant))]
+#[inline(always)]
+pub(crate) const fn is_mutant(_: &str) -> bool {
+    false
+}
+
+/// The name comes from the environment, so that one build serves for all.
+#[cfg(runtime_mutant)]
+pub(crate) fn is_mutant(name: &str) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    CHOSEN.get_or_init(|| std::env::var("RUNTIME_MUTANT").ok()).as_deref() == Some(name)
+}

@@ -25,12 +25,15 @@
 //! A reference-counted `Shared` (two writes to one global cache line for each task); freeing it when the last task is
 //! gone (the waker that completes the last task is still inside `schedule`: async-executor issue 163).
 
+mod attend;
 mod context;
+mod core;
 mod guest;
 mod idle;
 mod metrics;
 mod next;
 mod seat;
+mod sleep;
 mod stop;
 mod worker;
 
@@ -46,9 +49,10 @@ use crossbeam_utils::CachePadded;
 
 use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Ambient, Executor, Host, Role};
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::loom;
-use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::loom::deque::{Injector, Stealer};
 use crate::loom::lock::{Condvar, Mutex};
 use crate::parker::Parker;
@@ -57,10 +61,10 @@ pub(crate) use context::{entered, set_entered};
 pub(crate) use guest::{block_in_place, block_on};
 pub(crate) use metrics::Snapshot;
 
+use core::Core;
 use idle::Idle;
 use next::NextSlot;
 use seat::{Rouse, Seat};
-use worker::Core;
 
 /// What one runtime's threads share.
 pub(crate) struct Shared {
@@ -78,6 +82,9 @@ pub(crate) struct Shared {
     strays: Mutex<Binder>,
     stray_list: loom::Arc<Owned>,
     remote: Remote,
+    driver: Driver,
+    /// What a virtual clock has to wait for: futures of `block_on` that are woken or polled, and code in `block_in_place`.
+    held: CachePadded<AtomicUsize>,
 }
 
 /// One worker, as the others see it.
@@ -138,6 +145,7 @@ impl Shared {
     /// Opens the scheduler for tasks.
     pub(crate) fn open(&self, host: Weak<dyn Host>) {
         *self.host.lock() = Some(host);
+        self.driver.open();
         // ORDERING: Release, the host comes before the phase that lets others use it.
         self.phase.store(OPEN, Ordering::Release);
     }
@@ -172,6 +180,9 @@ impl Shared {
             strays: Mutex::new(Binder::new(stray_list.clone())),
             stray_list,
             remote: Remote::default(),
+            // One set of timers for each worker, and one for everybody else.
+            driver: Driver::new(workers + 1),
+            held: CachePadded::new(AtomicUsize::new(0)),
         }
     }
 
@@ -193,7 +204,7 @@ impl Shared {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase == STOPPING {
             runnable.fail(Error::shutdown());
-        } else if let Err(runnable) = self.on_worker(runnable, worker::push_spawned) {
+        } else if let Err(runnable) = self.on_worker(runnable, core::push_spawned) {
             self.submit(runnable, phase);
         }
         task
@@ -295,6 +306,7 @@ impl Shared {
         if attended {
             // Those who run come by the injector within a few polls; those who sleep look once more when woken.
             self.wake_manned();
+            self.next_guest();
         } else {
             self.fail_unattended(&Error::new(error));
         }
@@ -330,14 +342,14 @@ impl Ambient for Shared {
 impl Schedule for &'static Shared {
     #[inline]
     fn schedule(&self, runnable: Runnable) {
-        if let Err(runnable) = self.on_worker(runnable, worker::push_woken) {
+        if let Err(runnable) = self.on_worker(runnable, core::push_woken) {
             self.inject(runnable);
         }
     }
 
     #[inline]
     fn yielded(&self, runnable: Runnable) {
-        if let Err(runnable) = self.on_worker(runnable, worker::push_yielded) {
+        if let Err(runnable) = self.on_worker(runnable, core::push_yielded) {
             self.inject(runnable);
         }
     }

@@ -3,6 +3,8 @@
 //! Tests wait for facts, never for time: [`until`] and [`within`] bound how long a wrong runtime can take, and a right
 //! one never gets near the bound.
 
+mod sockets;
+
 use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::Pin;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use runtime::{Runtime, Unobserved};
+
+pub use sockets::{alone, both, poll_once, tcp_pair, waits};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -349,14 +353,24 @@ const CHILD: &str = "RUNTIME_TEST_CHILD";
 /// If the process cannot be started.
 #[must_use]
 pub fn child(test: &str, environment: &[(&str, &str)]) -> Output {
+    let mut command = child_command(test);
+    command.envs(environment.iter().copied());
+    command.output().expect("the test starts again")
+}
+
+/// How [`child`] starts a test, for those who talk to it meanwhile. A child that hangs is killed.
+///
+/// # Panics
+/// If the program of this process is not known.
+#[must_use]
+pub fn child_command(test: &str) -> Command {
     let mut command = Command::new("timeout");
     command
         .args(["--signal=KILL", "30"])
         .arg(std::env::current_exe().expect("the test's own path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .envs(environment.iter().copied());
-    command.output().expect("the test starts again")
+        .env(CHILD, "1");
+    command
 }
 
 /// True in a process that [`child`] started.

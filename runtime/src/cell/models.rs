@@ -53,6 +53,10 @@ impl Host for Threads {
         Ok(JoinHandle(thread::spawn(body)))
     }
 
+    fn is_blocking(&self) -> bool {
+        false
+    }
+
     fn executor(self: StdArc<Self>) -> StdArc<dyn Executor> {
         unreachable!("no model has callbacks")
     }

@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) hooks: Hooks,
     pub(crate) on_unobserved: Option<Arc<dyn Fn(Unobserved) + Send + Sync>>,
     pub(crate) name: Option<String>,
+    pub(crate) start_paused: bool,
 }
 
 /// What runs when a thread starts and stops.
@@ -107,6 +108,7 @@ impl Config {
             hooks: Hooks::default(),
             on_unobserved: None,
             name: None,
+            start_paused: false,
         })
     }
 }

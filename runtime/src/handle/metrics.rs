@@ -12,6 +12,8 @@ use crate::scheduler::Snapshot;
 pub struct Metrics {
     scheduler: Snapshot,
     blocking: Figures,
+    timers: usize,
+    registered: usize,
 }
 
 impl Handle {
@@ -22,7 +24,13 @@ impl Handle {
     /// assert_eq!(rt.handle().metrics().workers(), 3);
     /// ```
     pub fn metrics(&self) -> Metrics {
-        Metrics { scheduler: self.shared().snapshot(), blocking: self.pool().figures() }
+        let driver = self.shared().driver();
+        Metrics {
+            scheduler: self.shared().snapshot(),
+            blocking: self.pool().figures(),
+            timers: driver.timers().len(),
+            registered: driver.registered(),
+        }
     }
 }
 
@@ -75,6 +83,16 @@ impl Metrics {
     /// How often a worker went to sleep.
     pub fn parks(&self) -> u64 {
         self.scheduler.parks
+    }
+
+    /// Timers that somebody waits for.
+    pub fn timers(&self) -> usize {
+        self.timers
+    }
+
+    /// Sockets and other objects whose events the runtime listens for: those that had to wait at least once.
+    pub fn registered_objects(&self) -> usize {
+        self.registered
     }
 
     /// Threads of the blocking pool.

@@ -30,6 +30,7 @@ pub struct Builder {
     on_unobserved: Option<Arc<dyn Fn(Unobserved) + Send + Sync>>,
     name: Option<String>,
     current_thread: bool,
+    start_paused: bool,
 }
 
 impl Builder {
@@ -119,6 +120,23 @@ impl Builder {
         self
     }
 
+    /// Starts with the clock [stopped](crate::time::pause): it moves when nothing else can be done, to the next deadline. For
+    /// tests.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let rt = runtime::Runtime::builder().start_paused(true).build()?;
+    /// let begin = Instant::now();
+    /// rt.block_on(runtime::time::sleep(Duration::from_secs(24 * 60 * 60)));
+    /// assert!(begin.elapsed() < Duration::from_secs(60));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn start_paused(mut self, paused: bool) -> Self {
+        self.start_paused = paused;
+        self
+    }
+
     /// Builds the runtime.
     ///
     /// # Errors
@@ -158,6 +176,7 @@ impl Builder {
         config.hooks.stop = self.on_thread_stop;
         config.on_unobserved = self.on_unobserved;
         config.name = self.name;
+        config.start_paused = self.start_paused;
         Ok(config)
     }
 }
@@ -203,6 +222,7 @@ impl fmt::Debug for Builder {
             .field("thread_stack_size", &self.thread_stack_size)
             .field("name", &self.name)
             .field("current_thread", &self.current_thread)
+            .field("start_paused", &self.start_paused)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,13 @@
 //! What a thread has in hand while it runs a worker, reachable from the wake-ups of the tasks that it polls.
 #![expect(unsafe_code, reason = "a thread-local pointer into the frame of the thread's run loop")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr;
 
 use super::Shared;
-use super::worker::Core;
+use super::attend::Housekeeping;
+use super::core::Core;
+use crate::driver::Precise;
 use crate::loom::{Arc, local};
 use crate::parker::Parker;
 
@@ -19,6 +21,11 @@ pub(super) struct Context {
     pub(super) guest: bool,
     /// Counted among the runners of the scheduler.
     pub(super) counted: Cell<bool>,
+    pub(super) housekeeping: Housekeeping,
+    /// The current poll goes on without a worker, and holds a virtual clock until its end.
+    pub(super) holds: Cell<bool>,
+    /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
+    pub(super) precise: OnceCell<Precise>,
     /// The context that this one is nested in.
     outer: Cell<*const Context>,
 }
@@ -31,6 +38,9 @@ impl Context {
             parker: Parker::new(),
             guest,
             counted: Cell::new(false),
+            housekeeping: Housekeeping::default(),
+            holds: Cell::new(false),
+            precise: OnceCell::new(),
             outer: Cell::new(ptr::null()),
         }
     }

@@ -26,9 +26,12 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parker::Parker;
 
 /// The waker of the future given to `block_on`. It outlives the call if somebody keeps it.
+///
+/// While the future is woken or being polled, it holds a virtual clock.
 struct Signal {
     woken: AtomicBool,
     parker: Arc<Parker>,
+    shared: &'static Shared,
 }
 
 impl Signal {
@@ -48,10 +51,80 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &std::sync::Arc<Self>) {
+        // Before the flag, so that no moment is without either.
+        self.shared.hold();
         // ORDERING: Release, pairs with `take`. A swap even if set: every waker's writes count.
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        if self.woken.swap(true, Ordering::AcqRel) {
+            self.shared.release();
+        } else {
             self.parker.unpark();
         }
+    }
+}
+
+/// The future given to `block_on`, from this side.
+struct Root {
+    signal: std::sync::Arc<Signal>,
+    waker: Waker,
+}
+
+impl Root {
+    /// To be polled at once.
+    fn new(shared: &'static Shared, parker: Arc<Parker>) -> Self {
+        shared.hold();
+        let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker, shared });
+        Root { waker: Waker::from(signal.clone()), signal }
+    }
+
+    /// Polls the future if it was woken.
+    fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+        if !self.signal.take() {
+            return Poll::Pending;
+        }
+        // That of the wake-up that led to this poll.
+        let _held = Held(self.signal.shared);
+        let _async = Async::set(true);
+        let _budget = BudgetGuard::fresh();
+        future.poll(&mut TaskContext::from_waker(&self.waker))
+    }
+
+    fn is_woken(&self) -> bool {
+        self.signal.is_set()
+    }
+
+    /// Sleeps until the future is woken, without a worker: somebody else attends what it waits for.
+    fn wait(&self) {
+        let shared = self.signal.shared;
+        shared.look_at_clock();
+        shared.attend();
+        while !self.is_woken() {
+            self.signal.parker.park();
+        }
+    }
+}
+
+impl Drop for Root {
+    /// The future is over: the signal stays set, and nobody is told of later wake-ups.
+    fn drop(&mut self) {
+        if self.signal.woken.swap(true, Ordering::AcqRel) {
+            self.signal.shared.release();
+        }
+    }
+}
+
+/// A hold of a virtual clock, let go at the end.
+struct Held(&'static Shared);
+
+impl Held {
+    fn new(shared: &'static Shared) -> Self {
+        shared.hold();
+        Held(shared)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
@@ -96,7 +169,7 @@ pub(crate) fn block_on<F: Future>(shared: &'static Shared, future: F) -> F::Outp
     } else {
         let context = Context::new(shared, true);
         // A worker of another runtime must not be kept waiting either.
-        block_in_place(|| context::scope(&context, || outermost(&context, future)))
+        leave_worker(|| context::scope(&context, || outermost(&context, future)))
     }
 }
 
@@ -106,7 +179,7 @@ fn outermost<F: Future>(context: &Context, future: Pin<&mut F>) -> F::Output {
     impl Drop for Leave<'_> {
         fn drop(&mut self) {
             self.0.leave_as_guest();
-            self.0.shared.guest_left();
+            self.0.shared.guest_left(&self.0.parker);
         }
     }
 
@@ -117,37 +190,38 @@ fn outermost<F: Future>(context: &Context, future: Pin<&mut F>) -> F::Output {
 
 /// The three steps of the protocol, over and over.
 fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
-    let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: context.parker.clone() });
-    let waker = Waker::from(signal.clone());
-    let keep = context.shared.flavor == Flavor::CurrentThread;
+    let shared = context.shared;
+    let root = Root::new(shared, context.parker.clone());
+    let keep = shared.flavor == Flavor::CurrentThread;
     loop {
         if keep {
             context.enter_as_guest();
         }
-        if signal.take() {
-            if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
-                return output;
-            }
+        if let Poll::Ready(output) = root.poll(future.as_mut()) {
+            return output;
         }
         if context.enter_as_guest() {
             let exit = {
                 let _async = Async::set(true);
-                let _inside = Inside::set(context.shared);
-                context.run(|| signal.is_set())
+                let _inside = Inside::set(shared);
+                context.run(|| root.is_woken())
             };
             if !keep || exit == Exit::Stopped {
                 context.leave_as_guest();
             }
             if exit == Exit::Stopped {
-                wait_for(&signal);
+                root.wait();
             }
-        } else if keep && !context.shared.is_stopping() {
-            context.shared.queue_guest(&context.parker);
-            if !signal.is_set() {
+        } else if !shared.is_stopping() {
+            // Every worker has somebody; if the system refuses one its thread, this thread may have it.
+            shared.queue_guest(&context.parker);
+            shared.look_at_clock();
+            shared.attend();
+            if !root.is_woken() {
                 context.parker.park();
             }
         } else {
-            wait_for(&signal);
+            root.wait();
         }
     }
 }
@@ -159,36 +233,34 @@ fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Out
             drive(context.expect("the thread is in the runtime"), future)
         });
     }
-    block_in_place(|| {
-        let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker: Parker::new() });
-        let waker = Waker::from(signal.clone());
+    // A virtual clock stands still whenever the task could go on: until the future's own hold is there, and from its
+    // last poll until the task has a worker again, or a hold for the rest of its poll.
+    let before = Held::new(shared);
+    let (output, _after) = leave_worker(|| {
+        let root = Root::new(shared, Parker::new());
+        drop(before);
         loop {
-            wait_for(&signal);
-            signal.take();
-            if let Poll::Ready(output) = poll_root(future.as_mut(), &waker) {
-                return output;
+            root.wait();
+            let held = Held::new(shared);
+            if let Poll::Ready(output) = root.poll(future.as_mut()) {
+                return (output, held);
             }
         }
-    })
-}
-
-/// Sleeps until the future is woken.
-fn wait_for(signal: &Signal) {
-    while !signal.is_set() {
-        signal.parker.park();
-    }
-}
-
-fn poll_root<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
-    let _async = Async::set(true);
-    let _budget = BudgetGuard::fresh();
-    future.poll(&mut TaskContext::from_waker(waker))
+    });
+    output
 }
 
 /// Runs blocking code in the middle of a task: the rest of the worker's tasks go to another thread first.
 ///
 /// Anywhere else it just calls `f`.
 pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
+    let shared = context::with(|context| context.map(|context| context.shared));
+    let _held = shared.map(Held::new);
+    leave_worker(f)
+}
+
+/// Calls `f` while another thread has this one's worker.
+fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
     context::with(|context| {
         let leaves = |context: &&Context| {
             context.shared.flavor == Flavor::MultiThread && context.core.borrow().is_some()
@@ -198,10 +270,9 @@ pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
         context.shared.offer_work();
         let result = call(f);
         // With luck the worker, or another, is free again; otherwise this poll ends without one.
-        if context.guest {
-            context.enter_as_guest();
-        } else {
-            context.reoccupy();
+        let back = if context.guest { context.enter_as_guest() } else { context.reoccupy() };
+        if !back && !context.holds.replace(true) {
+            context.shared.hold();
         }
         result
     })
@@ -237,7 +308,7 @@ impl Context {
         }
         shared.idle.set_manned(taken.core.index, true);
         let mut core = taken.core;
-        core.set_searching(taken.searching);
+        core.searching = taken.searching;
         self.core.replace(Some(core));
         true
     }

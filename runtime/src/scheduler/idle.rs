@@ -28,7 +28,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::loom::atomic::{AtomicU64, Ordering, fence};
+use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::mutant;
 
 const PER_WORD: usize = 48;
@@ -40,7 +40,11 @@ const SEARCHER: u64 = 1 << PER_WORD;
 pub(super) struct Idle {
     words: Box<[Word]>,
     workers: usize,
+    /// A hint whom not to prefer: the worker that attends the driver.
+    leader: AtomicUsize,
 }
+
+const NOBODY: usize = usize::MAX;
 
 #[derive(Debug)]
 struct Word {
@@ -73,7 +77,11 @@ impl Idle {
                 manned: CachePadded::new(AtomicU64::new(0)),
             }
         };
-        Idle { words: (0..workers.div_ceil(PER_WORD)).map(word).collect(), workers }
+        Idle {
+            words: (0..workers.div_ceil(PER_WORD)).map(word).collect(),
+            workers,
+            leader: AtomicUsize::new(NOBODY),
+        }
     }
 
     fn of(&self, worker: usize) -> (&Word, u64) {
@@ -88,6 +96,24 @@ impl Idle {
         } else {
             word.manned.fetch_and(!bit, Ordering::Relaxed);
         }
+    }
+
+    /// Notes which worker attends the driver in its sleep.
+    pub(super) fn set_leader(&self, worker: Option<usize>) {
+        self.leader.store(worker.unwrap_or(NOBODY), Ordering::Relaxed);
+    }
+
+    fn leader_bit(&self, word: usize) -> u64 {
+        match self.leader.load(Ordering::Relaxed) {
+            leader if leader / PER_WORD == word => 1 << (leader % PER_WORD),
+            _ => 0,
+        }
+    }
+
+    /// True if no worker runs or searches.
+    pub(super) fn all_asleep(&self) -> bool {
+        self.parked() == self.workers
+            && self.words.iter().all(|word| searching(word.state.load(Ordering::Acquire)) == 0)
     }
 
     /// True if a submission calls for a wake-up: somebody sleeps and nobody searches.
@@ -129,7 +155,10 @@ impl Idle {
             while state & PARKED != 0 && !(as_searcher && searching(state) > 0) {
                 let manned = word.manned.load(Ordering::Relaxed);
                 let wanted = state & PARKED & if prefer == Prefer::Manned { manned } else { !manned };
-                let from = if wanted == 0 { state & PARKED } else { wanted };
+                let leader = self.leader_bit(index);
+                // Rather not the leader: it would be roused in a dearer way, and leave the driver to nobody.
+                let choices = [wanted & !leader, wanted, state & PARKED & !leader, state & PARKED];
+                let from = choices.into_iter().find(|choice| *choice != 0).unwrap_or(state & PARKED);
                 let bit = from & from.wrapping_neg();
                 let next = (state & !bit) + if as_searcher { SEARCHER } else { 0 };
                 // ORDERING: AcqRel, so that what the sleeper left is visible and the next taker sees it through us.

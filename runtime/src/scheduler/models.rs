@@ -5,6 +5,8 @@
 //! A wake-up that is lost shows as a deadlock.
 #![expect(unsafe_code, reason = "a scheduler lives for ever, but not longer than one execution of a model")]
 
+mod driver;
+
 use std::future::poll_fn;
 use std::sync::Mutex as StdMutex;
 use std::task::{Poll, Waker};
@@ -73,7 +75,7 @@ impl Event {
             state.0 = true;
             state.1.take()
         };
-        waker.map(Waker::wake);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     async fn wait(self) {

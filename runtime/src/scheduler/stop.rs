@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::worker::steal_one;
+use super::core::steal_one;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;
@@ -51,6 +51,7 @@ impl Shared {
         // workers, which come after this fence, see the push.
         fence(Ordering::SeqCst);
         self.cancel_waiting();
+        self.driver.close();
         self.wake_everybody();
         // As every submission: those that are awake may have looked already, and a worker may have no thread yet.
         self.idle.submitted();
@@ -114,8 +115,14 @@ impl Shared {
         self.life.lock().guests += 1;
     }
 
-    pub(super) fn guest_left(&'static self) {
-        self.life.lock().guests -= 1;
+    pub(super) fn guest_left(&'static self, parker: &Arc<Parker>) {
+        let gone = {
+            let mut life = self.life.lock();
+            life.guests -= 1;
+            let place = life.queue.iter().position(|waiting| Arc::ptr_eq(waiting, parker));
+            place.map(|place| life.queue.swap_remove(place))
+        };
+        drop(gone);
         // Once more, now that nobody may rely on this thread: if the system refuses another, the tasks have to know.
         if !self.is_stopping() {
             self.offer_work();
@@ -202,7 +209,7 @@ impl Shared {
         }
     }
 
-    /// Waits for the one worker of a current-thread runtime.
+    /// Waits for a worker without a thread: the one of a current-thread runtime, or one whose thread is refused.
     pub(super) fn queue_guest(&self, parker: &Arc<Parker>) {
         let mut life = self.life.lock();
         if !life.queue.iter().any(|waiting| Arc::ptr_eq(waiting, parker)) {
@@ -210,12 +217,16 @@ impl Shared {
         }
         drop(life);
         // The worker may have become free before the entry was there.
-        if self.processors[0].seat.is_free() {
+        let free = match self.flavor {
+            super::Flavor::CurrentThread => self.processors[0].seat.is_free(),
+            super::Flavor::MultiThread => self.idle.parked() > 0,
+        };
+        if free {
             parker.unpark();
         }
     }
 
-    /// The one worker of a current-thread runtime is free: whoever waits may have it.
+    /// A worker is free that has no thread: whoever waits may have it.
     pub(super) fn next_guest(&self) {
         for guest in std::mem::take(&mut self.life.lock().queue) {
             guest.unpark();

@@ -1,0 +1,247 @@
+//! The reactor: which objects are registered, and whom their events concern.
+//!
+//! # Keys
+//! An event carries an index and a generation, never a pointer. A descriptor number that is used again at once, or one
+//! whose duplicate lives on in another process, may bring an event of its former owner: the generation is not that of
+//! the new one, and the event is dropped. Our own sockets are therefore not taken out of epoll before they are closed,
+//! which saves a system call; objects that may have duplicates are (`Registration::remove`).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::poller::{Events, Poller};
+use super::readiness::{READABLE, SHUTDOWN, WRITABLE};
+use super::source::{Key, Seen, Source};
+use super::{Woken, wake};
+use crate::error::Error;
+use crate::loom::lock::Mutex;
+use crate::loom::mutant;
+use crate::parker::Bed;
+
+/// One runtime's objects.
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    poller: Poller,
+    registry: Mutex<Registry>,
+    /// Buffers, lent out for the time of a wait and its dispatch. One thread may dispatch while the next one waits.
+    spare: std::sync::Mutex<Vec<Events>>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    entries: Slab<Entry>,
+    generation: u32,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: u32,
+    fd: RawFd,
+    source: Arc<Source>,
+}
+
+/// An object's place in the reactor.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    reactor: Arc<Reactor>,
+    source: Arc<Source>,
+    token: u64,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+fn token(index: usize, generation: u32) -> io::Result<u64> {
+    // The highest indices are the pollers' own.
+    match u32::try_from(index) {
+        Ok(index) if index < u32::MAX - 1 => Ok(u64::from(generation) << 32 | u64::from(index)),
+        _ => Err(io::Error::other("too many objects are registered")),
+    }
+}
+
+impl Registry {
+    fn get(&self, token: u64) -> Option<&Entry> {
+        let entry = self.entries.get(token as u32 as usize)?;
+        (entry.generation == (token >> 32) as u32 || mutant!("token_without_generation")).then_some(entry)
+    }
+}
+
+impl Reactor {
+    pub(super) fn new() -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Reactor {
+            poller: Poller::new()?,
+            registry: Mutex::default(),
+            spare: std::sync::Mutex::default(),
+        }))
+    }
+
+    /// Watches `fd` from now on.
+    ///
+    /// # Errors
+    /// If the system cannot watch this kind of object, or no more of them, or the runtime is gone.
+    pub(crate) fn register(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Registration> {
+        let source = Arc::new(Source::new());
+        let token = {
+            let mut registry = self.registry.lock();
+            if registry.closed {
+                return Err(Error::shutdown().into());
+            }
+            registry.generation = registry.generation.wrapping_add(1);
+            let generation = registry.generation;
+            let entry = Entry { generation, fd: fd.as_raw_fd(), source: source.clone() };
+            let index = registry.entries.insert(entry);
+            token(index, generation).inspect_err(|_| drop(registry.entries.remove(index)))?
+        };
+        // From here on the registration undoes what was done so far when it is dropped.
+        let registration = Registration { reactor: self.clone(), source, token };
+        match self.poller.add(fd, token) {
+            // A former owner of the number has left a duplicate of the same object registered.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.poller.delete(fd)?;
+                self.poller.add(fd, token)?;
+            }
+            result => result?,
+        }
+        Ok(registration)
+    }
+
+    /// Waits for events; who waits has the lead, so that there is one at a time.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> Events {
+        let lent = self.spare().pop();
+        let mut events = lent.unwrap_or_else(Events::new);
+        // A wait can fail for want of kernel memory. There is nobody to tell; the next wait comes soon.
+        if self.poller.wait(&mut events, timeout).is_err() {
+            events.clear();
+        }
+        events
+    }
+
+    /// Notes what the events say and wakes those whom they concern.
+    pub(super) fn dispatch(&self, mut events: Events) {
+        let mut woken = Woken::new();
+        {
+            let registry = self.registry.lock();
+            for event in events.iter() {
+                // No such entry: a late event of an object that is gone.
+                let Some(entry) = registry.get(event.token) else { continue };
+                entry.source.set(event.ready, &mut woken);
+                self.rearm(event.token, entry, 0);
+            }
+        }
+        events.clear();
+        self.spare().push(events);
+        woken.into_iter().for_each(wake);
+    }
+
+    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Events>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where an event disarms the object: asks for the next one if somebody waits.
+    fn rearm(&self, token: u64, entry: &Entry, more: u8) {
+        if Poller::SHORT_MEANS_EMPTY {
+            return;
+        }
+        let wanted = entry.source.wanted() | more;
+        if wanted & (READABLE | WRITABLE) != 0 {
+            // It fails if the object cannot be watched any more; a wait for it is then ended by its own next try.
+            let _ = self.poller.rearm(entry.fd, token, wanted);
+        }
+    }
+
+    /// Tells everybody that the runtime is gone, now and later.
+    pub(super) fn close(&self) {
+        let mut woken = Woken::new();
+        {
+            let mut registry = self.registry.lock();
+            registry.closed = true;
+            for (_, entry) in &registry.entries {
+                entry.source.set(SHUTDOWN, &mut woken);
+            }
+        }
+        woken.into_iter().for_each(wake);
+    }
+
+    /// How many objects are registered.
+    pub(crate) fn registered(&self) -> usize {
+        self.registry.lock().entries.len()
+    }
+}
+
+/// What a thread that leads sleeps in.
+impl Bed for Reactor {
+    fn ring(&self) {
+        self.poller.ring();
+    }
+}
+
+impl Registration {
+    /// What the object is ready for.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// As [`Source::wait`].
+    pub(crate) fn wait(&self, key: Option<Key>, wanted: u8, waker: &Waker) -> Result<Key, io::Result<Seen>> {
+        let waits = self.source.wait(key, wanted, waker);
+        if !Poller::SHORT_MEANS_EMPTY && waits.is_ok() {
+            let registry = self.reactor.registry.lock();
+            if let Some(entry) = registry.get(self.token) {
+                self.reactor.rearm(self.token, entry, wanted);
+            }
+        }
+        waits
+    }
+
+    /// Nobody may have asked for the event that would have made the object ready: only a try can tell.
+    pub(crate) fn is_unsure(&self) -> bool {
+        !Poller::SHORT_MEANS_EMPTY
+    }
+
+    /// A short count has emptied, or filled, the object; as [`Source::drained`], where that is the end of it.
+    pub(crate) fn drained(&self, seen: Seen, wanted: u8) {
+        if Poller::SHORT_MEANS_EMPTY {
+            self.source.drained(seen, wanted);
+        }
+    }
+
+    /// Ends the registration, before the object is closed.
+    ///
+    /// The system's own list forgets an object when its last descriptor is closed, so that only an object that may have
+    /// `other_descriptors` has to be taken out of it.
+    pub(crate) fn remove(self, fd: BorrowedFd<'_>, other_descriptors: bool) {
+        if other_descriptors || !Poller::CLOSE_DELETES {
+            // It fails if the object was closed behind our back; it is gone then, as it should be.
+            let _ = self.reactor.poller.delete(fd);
+        }
+    }
+}
+
+#[cfg(all(test, runtime_loom))]
+impl Registration {
+    /// The system says that the object is ready.
+    pub(crate) fn happen(&self, ready: u8) {
+        self.reactor.poller.post(super::poller::Event { token: self.token, ready });
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let entry = {
+            let mut registry = self.reactor.registry.lock();
+            let index = self.token as u32 as usize;
+            registry.get(self.token).is_some().then(|| registry.entries.remove(index))
+        };
+        // Outside the lock: wakers of abandoned waits go with it.
+        drop(entry);
+    }
+}

@@ -1,0 +1,214 @@
+//! One registered object: what it is ready for, and who waits for it.
+//!
+//! # The word
+//! `tick : 32 | unused : 24 | ready : 8`. An event sets bits and counts the tick up. Whoever finds that the object is not
+//! ready after all takes the bits away, but only if the tick is the one it saw before it tried: an event that came in
+//! between stays. 32 bits of tick cannot wrap between a look and a try (with 8 bits they did: tokio issue 6133).
+//!
+//! # Waiting
+//! A waiter leaves its waker under the lock and then looks at the word once more; an event changes the word first and
+//! takes the wakers under the lock afterwards. So either the event finds the waker or the waiter finds the event.
+//!
+//! Waiters have keys: an abandoned wait takes its own waker out and nobody else's. The two `poll_` forms, which have no
+//! place to remember a key, share one key for each direction, and the last caller's waker counts.
+
+use std::io;
+use std::task::{Poll, Waker};
+
+use smallvec::SmallVec;
+
+use super::readiness::{ERROR, PRIORITY, READ, READ_CLOSED, SHUTDOWN, WRITE, WRITE_CLOSED};
+use crate::error::{Error, drop_quietly};
+use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::lock::Mutex;
+use crate::loom::mutant;
+
+/// Where an object's events arrive.
+#[derive(Debug)]
+pub(crate) struct Source {
+    word: AtomicU64,
+    waiters: Mutex<Waiters>,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    /// Two: a reader and a writer.
+    list: SmallVec<[Waiter; 2]>,
+    next_key: u32,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    key: Key,
+    wanted: u8,
+    waker: Waker,
+}
+
+/// Which waiter of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    /// Whoever polls for reading.
+    pub(crate) const POLL_READ: Key = Key(0);
+    /// Whoever polls for writing.
+    pub(crate) const POLL_WRITE: Key = Key(1);
+    const FIRST: u32 = 2;
+}
+
+/// What the word said at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen(u64);
+
+const TICK: u64 = 1 << 32;
+
+impl Seen {
+    pub(crate) fn ready(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// What it is ready for among `wanted`; an end or an error makes everything ready.
+    fn among(self, wanted: u8) -> u8 {
+        self.ready() & (wanted | ERROR | SHUTDOWN | closed(wanted))
+    }
+}
+
+/// The ends of stream that belong to the directions in `wanted`.
+fn closed(wanted: u8) -> u8 {
+    let read = if wanted & READ != 0 { READ_CLOSED } else { 0 };
+    let write = if wanted & WRITE != 0 { WRITE_CLOSED } else { 0 };
+    read | write
+}
+
+/// The runtime whose reactor watched the object is gone.
+fn gone() -> io::Error {
+    io::Error::from(Error::shutdown())
+}
+
+impl Source {
+    pub(super) fn new() -> Self {
+        Source {
+            word: AtomicU64::new(0),
+            waiters: Mutex::new(Waiters { next_key: Key::FIRST, ..Waiters::default() }),
+        }
+    }
+
+    /// The word, to be given back to [`clear`](Self::clear) after a try that would block.
+    pub(crate) fn look(&self) -> Seen {
+        // ORDERING: Acquire, pairs with `set`: what made the object ready comes before the try.
+        Seen(self.word.load(Ordering::Acquire))
+    }
+
+    /// Ready for some of `wanted`, or the runtime is gone.
+    pub(crate) fn ready(&self, wanted: u8) -> Poll<io::Result<Seen>> {
+        let seen = self.look();
+        match seen.among(wanted) {
+            0 => Poll::Pending,
+            bits if bits & SHUTDOWN != 0 => Poll::Ready(Err(gone())),
+            _ => Poll::Ready(Ok(seen)),
+        }
+    }
+
+    /// An event: adds `bits` and moves the wakers of those who wait for them to `woken`.
+    pub(super) fn set(&self, bits: u8, woken: &mut impl Extend<Waker>) {
+        let event = |word: u64| Some((word | u64::from(bits)).wrapping_add(TICK));
+        // ORDERING: AcqRel, pairs with `look` and orders events among each other.
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, event);
+        let mut waiters = self.waiters.lock();
+        let now = Seen(u64::from(bits));
+        // In the order of their coming: the first to wait is the first to be woken.
+        for waiter in std::mem::take(&mut waiters.list) {
+            if now.among(waiter.wanted) == 0 {
+                waiters.list.push(waiter);
+            } else {
+                woken.extend([waiter.waker]);
+            }
+        }
+    }
+
+    /// What those who still wait want.
+    pub(super) fn wanted(&self) -> u8 {
+        self.waiters.lock().list.iter().fold(0, |wanted, waiter| wanted | waiter.wanted)
+    }
+
+    /// A try found that the object is not ready for `wanted`, unless an event has come since `seen`.
+    pub(crate) fn clear(&self, seen: Seen, wanted: u8) {
+        let bits = wanted | closed(wanted) | ERROR;
+        self.forget(seen, bits);
+    }
+
+    /// A short count found the end of what there is, unless an event has come since `seen`, or no more will ever come.
+    pub(crate) fn drained(&self, seen: Seen, wanted: u8) {
+        if seen.ready() & (closed(wanted) | ERROR | PRIORITY) == 0 {
+            self.forget(seen, wanted);
+        }
+    }
+
+    fn forget(&self, seen: Seen, bits: u8) {
+        let bits = bits & !SHUTDOWN;
+        let same_tick = |word: u64| word / TICK == seen.0 / TICK || mutant!("readiness_cleared_without_tick");
+        let cleared = |word: u64| same_tick(word).then_some(word & !u64::from(bits));
+        // ORDERING: AcqRel, as in `set`; a failure means that there is news, which is read by the next look.
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, cleared);
+    }
+
+    /// Leaves `waker` for the next event among `wanted`, in the place of the one under `key` if there is one.
+    ///
+    /// The answer is pending and the key under which the waker lies, or what the last look found.
+    pub(crate) fn wait(&self, key: Option<Key>, wanted: u8, waker: &Waker) -> Result<Key, io::Result<Seen>> {
+        // Cloned before and dropped after the lock: both are foreign code.
+        let waker = waker.clone();
+        let (key, unused) = {
+            let mut waiters = self.waiters.lock();
+            let key = key.unwrap_or_else(|| waiters.fresh_key());
+            let unused = waiters.put(Waiter { key, wanted, waker });
+            (key, unused)
+        };
+        drop(unused);
+        if mutant!("wait_without_second_look") {
+            return Ok(key);
+        }
+        match self.ready(wanted) {
+            Poll::Pending => Ok(key),
+            Poll::Ready(found) => {
+                self.leave(key);
+                Err(found)
+            }
+        }
+    }
+
+    /// Gives up the wait under `key`.
+    pub(crate) fn leave(&self, key: Key) {
+        let waiter = {
+            let mut waiters = self.waiters.lock();
+            let index = waiters.list.iter().position(|waiter| waiter.key == key);
+            index.map(|index| waiters.list.remove(index))
+        };
+        // This runs in destructors: a panic of the waker's own ends here.
+        drop_quietly(waiter);
+    }
+}
+
+impl Waiters {
+    fn fresh_key(&mut self) -> Key {
+        loop {
+            let key = Key(self.next_key);
+            self.next_key = self.next_key.wrapping_add(1).max(Key::FIRST);
+            // After four thousand million waits the numbers begin again, and one may still be waiting.
+            if self.list.iter().all(|waiter| waiter.key != key) {
+                return key;
+            }
+        }
+    }
+
+    /// Gives back what is not needed any more.
+    fn put(&mut self, waiter: Waiter) -> Option<Waiter> {
+        match self.list.iter_mut().find(|old| old.key == waiter.key) {
+            Some(old) => Some(std::mem::replace(old, waiter)),
+            None => {
+                self.list.push(waiter);
+                None
+            }
+        }
+    }
+}

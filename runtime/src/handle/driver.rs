@@ -1,0 +1,67 @@
+//! The driver of the runtime that the thread stands in, or else of the default one.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::{Handle, default};
+use crate::driver::{Armed, Driver, Reactor, to_ns};
+use crate::scheduler::{self, Shared};
+
+/// A reactor to register with.
+pub(crate) struct Registrar {
+    pub(crate) reactor: Arc<Reactor>,
+    shared: &'static Shared,
+}
+
+impl Registrar {
+    /// Something was registered: somebody has to attend it.
+    pub(crate) fn attend(&self) {
+        self.shared.registered();
+    }
+}
+
+/// The reactor of the runtime that the thread stands in, or of the default one.
+///
+/// # Errors
+/// If the system refuses the reactor's descriptors, or the runtime is gone.
+pub(crate) fn reactor() -> io::Result<Registrar> {
+    let shared = current();
+    Ok(Registrar { reactor: shared.driver().reactor()?, shared })
+}
+
+/// Arms a timer, seen from `now`, with the runtime that the thread stands in or, if there is none or it is gone, with
+/// the default one; `None` if that is gone as well.
+pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
+    let arm = |shared: &'static Shared| Some((shared.driver(), shared.arm(now, deadline, waker)?));
+    // The thread may still stand in a runtime that is gone.
+    scheduler::entered().and_then(arm).or_else(|| arm(default::get().shared()))
+}
+
+/// The time on the clock of the runtime that the thread stands in; elsewhere that of the system.
+#[inline]
+pub(crate) fn clock_now() -> u64 {
+    match scheduler::entered() {
+        Some(shared) => shared.driver().clock().now(),
+        None => to_ns(Instant::now()),
+    }
+}
+
+/// The driver of the runtime that the thread stands in.
+pub(crate) fn driver() -> Option<&'static Driver> {
+    Some(scheduler::entered()?.driver())
+}
+
+/// The clock was stopped, set or started: whoever sleeps by it has to look again.
+pub(crate) fn clock_changed(driver: &'static Driver) {
+    driver.rouse();
+}
+
+fn current() -> &'static Shared {
+    match scheduler::entered() {
+        Some(shared) => shared,
+        // The default runtime lives as long as the process.
+        None => Handle::current().shared(),
+    }
+}

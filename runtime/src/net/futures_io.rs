@@ -1,0 +1,26 @@
+//! The traits of futures-io on every stream, on shared references to it, and on its halves.
+
+use super::{tcp, unix};
+use crate::io::traits::{futures_io_read, futures_io_write};
+
+futures_io_read!(
+    tcp::TcpStream,
+    &tcp::TcpStream,
+    tcp::ReadHalf<'_>,
+    tcp::OwnedReadHalf,
+    unix::UnixStream,
+    &unix::UnixStream,
+    unix::ReadHalf<'_>,
+    unix::OwnedReadHalf,
+);
+
+futures_io_write!(
+    tcp::TcpStream,
+    &tcp::TcpStream,
+    tcp::WriteHalf<'_>,
+    tcp::OwnedWriteHalf,
+    unix::UnixStream,
+    &unix::UnixStream,
+    unix::WriteHalf<'_>,
+    unix::OwnedWriteHalf,
+);

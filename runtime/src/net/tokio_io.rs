@@ -1,0 +1,26 @@
+//! The traits of tokio on every stream, on shared references to it, and on its halves.
+
+use super::{tcp, unix};
+use crate::io::traits::{tokio_io_read, vectored_write};
+
+tokio_io_read!(
+    tcp::TcpStream,
+    &tcp::TcpStream,
+    tcp::ReadHalf<'_>,
+    tcp::OwnedReadHalf,
+    unix::UnixStream,
+    &unix::UnixStream,
+    unix::ReadHalf<'_>,
+    unix::OwnedReadHalf,
+);
+
+vectored_write!(tokio::io::AsyncWrite:
+    tcp::TcpStream,
+    &tcp::TcpStream,
+    tcp::WriteHalf<'_>,
+    tcp::OwnedWriteHalf,
+    unix::UnixStream,
+    &unix::UnixStream,
+    unix::WriteHalf<'_>,
+    unix::OwnedWriteHalf,
+);

@@ -1,0 +1,70 @@
+//! Sockets within one machine, found by a path, by an abstract name, or made in pairs.
+//!
+//! Addresses are those of [`std::os::unix::net::SocketAddr`]; on Linux its extension trait makes abstract names.
+//!
+//! ```
+//! # #[cfg(target_os = "linux")]
+//! # fn main() -> std::io::Result<()> { runtime::block_on(async {
+//! use std::os::linux::net::SocketAddrExt;
+//! use std::os::unix::net::SocketAddr;
+//! use runtime::net::unix::{UnixListener, UnixStream};
+//!
+//! let name = SocketAddr::from_abstract_name(format!("example-{}", std::process::id()))?;
+//! let listener = UnixListener::bind_addr(&name)?;
+//! let client = UnixStream::connect_addr(&name).await?;
+//! let (server, _) = listener.accept().await?;
+//! server.write_all(b"hello").await?;
+//! let mut buf = [0; 5];
+//! client.read_exact(&mut buf).await?;
+//! assert_eq!(&buf, b"hello");
+//! # Ok(()) }) }
+//! # #[cfg(not(target_os = "linux"))]
+//! # fn main() {}
+//! ```
+
+mod datagram;
+mod listener;
+mod split;
+mod stream;
+#[cfg(target_os = "linux")]
+mod ucred;
+
+pub use datagram::UnixDatagram;
+pub use listener::UnixListener;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use stream::UnixStream;
+#[cfg(target_os = "linux")]
+pub use ucred::UCred;
+
+use std::io;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+
+use socket2::SockAddr;
+
+/// The same address, as socket2 knows it.
+fn sock_addr(addr: &SocketAddr) -> io::Result<SockAddr> {
+    if let Some(path) = addr.as_pathname() {
+        return SockAddr::unix(path);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(name) = addr.as_abstract_name() {
+        use std::os::unix::ffi::OsStrExt;
+        // socket2 takes a name that begins with a zero byte for an abstract one.
+        let name = [&[0], name].concat();
+        return SockAddr::unix(Path::new(std::ffi::OsStr::from_bytes(&name)));
+    }
+    SockAddr::unix(Path::new(""))
+}
+
+/// The same address, as std knows it.
+fn std_addr(addr: &SockAddr) -> io::Result<SocketAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = addr.as_abstract_namespace() {
+        return SocketAddr::from_abstract_name(name);
+    }
+    // Without a path it is an unnamed one.
+    SocketAddr::from_pathname(addr.as_pathname().unwrap_or(Path::new("")))
+}

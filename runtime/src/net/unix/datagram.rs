@@ -1,0 +1,187 @@
+//! Messages within one machine.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+use std::task::{Context, Poll};
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::sock_addr;
+use crate::io::stream::QUIET;
+use crate::io::{Direction, Evented};
+use crate::net::methods::{io_methods, message_methods, socket_impls};
+use crate::net::sys;
+
+/// A Unix socket that carries messages: none is lost and they stay in order.
+///
+/// A receiver that is slow makes its senders wait. Everything takes a shared reference. Dropping it leaves the file of a
+/// bound socket where it is.
+///
+/// ```
+/// use runtime::net::unix::UnixDatagram;
+///
+/// # fn main() -> std::io::Result<()> { runtime::block_on(async {
+/// let (one, other) = UnixDatagram::pair()?;
+/// one.send(b"hello").await?;
+/// one.send(b"world").await?;
+/// let mut buf = [0; 16];
+/// assert_eq!(other.recv(&mut buf).await?, 5);
+/// assert_eq!(&buf[..5], b"hello");
+/// # Ok(()) }) }
+/// ```
+pub struct UnixDatagram {
+    io: Evented<net::UnixDatagram>,
+}
+
+impl UnixDatagram {
+    /// A socket at a path, where no file may be.
+    ///
+    /// # Errors
+    /// Those of the system; `AddrInUse` if there is a file.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
+        UnixDatagram::bind_to(&SockAddr::unix(path)?)
+    }
+
+    /// A socket at an address, which may be an abstract name.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn bind_addr(addr: &SocketAddr) -> io::Result<UnixDatagram> {
+        UnixDatagram::bind_to(&sock_addr(addr)?)
+    }
+
+    fn bind_to(addr: &SockAddr) -> io::Result<UnixDatagram> {
+        let socket = sys::socket(Domain::UNIX, Type::DGRAM)?;
+        socket.bind(addr)?;
+        Ok(UnixDatagram::from_socket(socket))
+    }
+
+    fn from_socket(socket: Socket) -> UnixDatagram {
+        UnixDatagram { io: Evented::new(socket.into()) }
+    }
+
+    /// A socket without an address, which nobody can answer.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn unbound() -> io::Result<UnixDatagram> {
+        Ok(UnixDatagram::from_socket(sys::socket(Domain::UNIX, Type::DGRAM)?))
+    }
+
+    /// Two sockets that are connected with each other.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        let (one, other) = sys::pair(Type::DGRAM)?;
+        Ok((UnixDatagram::from_socket(one), UnixDatagram::from_socket(other)))
+    }
+
+    /// Says whom [`send`](Self::send) sends to.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.io.get_ref().connect(path)
+    }
+
+    /// Says whom [`send`](Self::send) sends to; the address may be an abstract name.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn connect_addr(&self, addr: &SocketAddr) -> io::Result<()> {
+        SockRef::from(self).connect(&sock_addr(addr)?)
+    }
+
+    message_methods!(SocketAddr);
+    io_methods!();
+
+    /// Sends a message to the socket at a path.
+    ///
+    /// # Cancellation
+    /// A cancelled send has sent nothing.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let addr = SockAddr::unix(path)?;
+        self.io.io(Direction::Write, |io| send_to(io, buf, &addr)).await
+    }
+
+    /// Sends a message to the socket at an address, which may be an abstract name.
+    ///
+    /// # Cancellation
+    /// A cancelled send has sent nothing.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn send_to_addr(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
+        let addr = sock_addr(addr)?;
+        self.io.io(Direction::Write, |io| send_to(io, buf, &addr)).await
+    }
+
+    /// The same as [`send_to`](Self::send_to) by polling. Keeps the waker of the last caller only.
+    ///
+    /// # Errors
+    /// As for [`send_to`](Self::send_to).
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+        path: impl AsRef<Path>,
+    ) -> Poll<io::Result<usize>> {
+        let addr = SockAddr::unix(path)?;
+        self.io.poll_io(cx, Direction::Write, |io| send_to(io, buf, &addr))
+    }
+
+    /// The same as [`send_to`](Self::send_to) without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room; as for [`send_to`](Self::send_to).
+    pub fn try_send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let addr = SockAddr::unix(path)?;
+        self.io.try_io(Direction::Write, |io| send_to(io, buf, &addr))
+    }
+
+    /// Ends the receiving, the sending or both.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.io.get_ref().shutdown(how)
+    }
+
+    /// Takes a socket of std, which must be in non-blocking mode. Others may hold duplicates of it.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
+        Ok(UnixDatagram { io: Evented::foreign(socket) })
+    }
+
+    /// Gives the socket as std knows it, still in non-blocking mode.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn into_std(self) -> io::Result<net::UnixDatagram> {
+        Ok(self.io.into_inner())
+    }
+}
+
+fn send(io: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(io, buf, QUIET)?)
+}
+
+fn send_to(io: &impl AsFd, buf: &[u8], addr: &SockAddr) -> io::Result<usize> {
+    SockRef::from(io).send_to_with_flags(buf, addr, QUIET.bits() as i32)
+}
+
+socket_impls!(UnixDatagram, net::UnixDatagram);
+
+const _: () = {
+    const fn shared<T: Send + Sync + Unpin>() {}
+    shared::<UnixDatagram>();
+};

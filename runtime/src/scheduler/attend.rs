@@ -1,0 +1,341 @@
+//! The scheduler and its driver: who attends timers and I/O, and when a virtual clock goes on.
+//!
+//! # Nobody sleeps past a timer or an event
+//! *While the driver has business and nobody has the lead, some worker is awake.* A worker that goes to sleep takes the
+//! lead if it is vacant, and else hastens whoever has it; whoever leaves its seat otherwise (blocking code, the end of a
+//! `block_on`) looks once more and wakes somebody, or hastens the leader to the timers that it leaves behind; so does a
+//! thread that is no worker and arms a timer or registers an object. Each of them looks after a fence that stands between
+//! what it did and the look, as every sleeper's stands between its announcement and its look. A leader that lays the lead
+//! down and sleeps on has a fence in between, for those who trusted in it.
+//!
+//! # Busy workers
+//! A worker that does not run out of tasks looks at its own timers every 64 tasks and, if nobody has the lead, at the
+//! whole driver every 100 microseconds. A worker whose tasks are long looks at the clock after each.
+
+use std::cell::Cell;
+use std::ptr;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::context::{self, Context};
+use crate::context::is_async;
+use crate::driver::{Armed, Batch, Driver, Lead, Precise};
+use crate::loom::atomic::{Ordering, fence};
+use crate::loom::mutant;
+
+/// An injected task waits for so many others at most, less one.
+const HOUSEKEEPING: u32 = 8;
+
+/// Reading the clock costs about as much as polling a small task; so many in a row make it free.
+const CLOCK: u32 = 64;
+
+/// How long the driver may wait for a busy worker: an epoll call costs less than a hundredth of it.
+const ATTEND: Duration = Duration::from_micros(100);
+
+/// When a thread that runs a worker last looked after what is not a task.
+#[derive(Debug)]
+pub(super) struct Housekeeping {
+    /// Turns until the next look.
+    left: Cell<u32>,
+    /// Turns from the last look to the next.
+    step: Cell<u32>,
+    /// Turns since the clock was read.
+    unread: Cell<u32>,
+    /// The thread has just slept: how long its tasks are now is not known.
+    rested: Cell<bool>,
+    clock: Cell<Option<Instant>>,
+    attended: Cell<Option<Instant>>,
+}
+
+impl Default for Housekeeping {
+    fn default() -> Self {
+        Housekeeping {
+            left: Cell::new(HOUSEKEEPING),
+            step: Cell::new(HOUSEKEEPING),
+            unread: Cell::new(0),
+            rested: Cell::new(true),
+            clock: Cell::default(),
+            attended: Cell::default(),
+        }
+    }
+}
+
+impl Housekeeping {
+    /// Counts a turn of the run loop; true if it is time to look after other things.
+    #[inline]
+    pub(super) fn turn(&self) -> bool {
+        self.left.set(self.left.get() - 1);
+        self.left.get() == 0
+    }
+
+    /// The thread has slept until now, and the driver was attended meanwhile.
+    pub(super) fn rested(&self, now: Instant) {
+        self.rested.set(true);
+        self.unread.set(0);
+        self.step.set(HOUSEKEEPING);
+        self.left.set(HOUSEKEEPING);
+        self.clock.set(Some(now));
+        self.attended.set(Some(now));
+    }
+
+    /// Begins to count again; true if it is time to look at the driver.
+    #[inline]
+    fn next(&self) -> bool {
+        let turns = self.unread.get() + self.step.get();
+        self.unread.set(turns);
+        let look = turns >= CLOCK || self.step.get() == 1 || self.rested.take();
+        let attend = look && self.read_clock(turns);
+        self.left.set(self.step.get());
+        attend
+    }
+
+    #[cold]
+    fn read_clock(&self, turns: u32) -> bool {
+        let now = Instant::now();
+        let since = |before: Instant| now.duration_since(before);
+        let before = self.clock.replace(Some(now));
+        self.unread.set(0);
+        let slow = before.is_some_and(|before| since(before) > ATTEND / HOUSEKEEPING * turns);
+        self.step.set(if slow { 1 } else { HOUSEKEEPING });
+        let attend = self.attended.get().is_none_or(|before| since(before) >= ATTEND);
+        if attend {
+            self.attended.set(Some(now));
+        }
+        attend
+    }
+}
+
+/// How a worker without work rests.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// For a moment.
+    Nap(Duration),
+    /// Until it is wanted; it takes the lead if that is vacant.
+    Seated(usize),
+    /// Until it is wanted, and somebody else has its seat: the lead is for those who have one.
+    WithoutSeat,
+}
+
+/// What a leader brings home.
+#[derive(Default)]
+pub(super) struct Found {
+    batch: Option<Batch>,
+    /// Some timer may be due.
+    timers: bool,
+}
+
+impl Found {
+    pub(super) fn events(batch: Batch) -> Self {
+        Found { batch: Some(batch), timers: false }
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.timers || self.batch.as_ref().is_some_and(|batch| !batch.is_empty())
+    }
+}
+
+impl Context {
+    /// What a worker does every few tasks.
+    pub(super) fn housekeep(&self) {
+        let shared = self.shared;
+        if !shared.injector.is_empty() {
+            if let Some(core) = self.core.borrow_mut().as_mut() {
+                core.take_share(shared);
+            }
+        }
+        if self.housekeeping.next() && shared.driver.has_business() {
+            self.attend_while_busy();
+        }
+    }
+
+    /// Fires the timers of this worker and, if nobody has the lead, looks at the whole driver.
+    #[cold]
+    fn attend_while_busy(&self) {
+        let driver = &self.shared.driver;
+        match driver.lead() {
+            None => {
+                let worker = self.core.borrow().as_ref().map(|core| core.index);
+                if let Some(worker) = worker {
+                    driver.timers().fire(worker, driver.clock().now());
+                }
+            }
+            Some(lead) => {
+                let batch = lead.poll();
+                drop(lead);
+                self.dispatch(Found { batch: Some(batch), timers: true });
+            }
+        }
+    }
+
+    /// Wakes those whom the events and the timers concern.
+    pub(super) fn dispatch(&self, found: Found) {
+        if let Some(batch) = found.batch {
+            batch.dispatch();
+        }
+        if found.timers {
+            let driver = &self.shared.driver;
+            driver.timers().fire_all(driver.clock().now());
+        }
+    }
+
+    /// Sleeps, in the driver if it has business and this thread can have the lead. The worker's bit is set, and the fence
+    /// after it stands before the look at the driver.
+    pub(super) fn rest(&self, rest: &Rest) -> Found {
+        let (shared, driver) = (self.shared, &self.shared.driver);
+        match *rest {
+            Rest::Nap(time) => self.parker.park_timeout(time),
+            Rest::Seated(worker) if driver.has_business() => match driver.lead() {
+                Some(lead) => {
+                    shared.idle.set_leader(Some(worker));
+                    let found = self.lead(&lead);
+                    shared.idle.set_leader(None);
+                    drop(lead);
+                    if !mutant!("lead_laid_down_without_fence") {
+                        // ORDERING: pairs with the fence in `attend`: whoever still saw a leader left its business
+                        // before, and the look at the driver before the next sleep sees that.
+                        fence(Ordering::SeqCst);
+                    }
+                    return found;
+                }
+                None => {
+                    if !mutant!("follower_lets_the_leader_sleep") {
+                        driver.hasten(driver.timers().next());
+                    }
+                    shared.look_at_clock();
+                    self.parker.park();
+                }
+            },
+            Rest::Seated(_) => self.parker.park(),
+            Rest::WithoutSeat => {
+                // This thread may have had the lead until now, and the one that has its seat may sleep already.
+                shared.attend();
+                self.parker.park();
+            }
+        }
+        Found::default()
+    }
+
+    /// One wait as the leader.
+    fn lead(&self, lead: &Lead<'_>) -> Found {
+        let driver = &self.shared.driver;
+        if driver.clock().is_paused() {
+            let batch = lead.poll();
+            if !batch.is_empty() {
+                return Found::events(batch);
+            }
+            batch.dispatch();
+            if self.shared.advance_if_idle() {
+                return Found { batch: None, timers: true };
+            }
+        } else if self.guest && driver.timers().next() != u64::MAX {
+            self.precise.get_or_init(Precise::set);
+        }
+        let batch = lead.sleep(&self.parker);
+        let timers = driver.timers().next();
+        Found { batch: Some(batch), timers: timers != u64::MAX && timers <= driver.clock().now() }
+    }
+}
+
+impl Shared {
+    /// The set of timers for threads that run no worker.
+    pub(super) fn outsiders(&self) -> usize {
+        self.processors.len()
+    }
+
+    /// The driver, for what looks at it from outside.
+    pub(crate) fn driver(&'static self) -> &'static Driver {
+        &self.driver
+    }
+
+    /// Arms a timer, seen from `now`; `None` if the runtime is gone.
+    pub(crate) fn arm(&'static self, now: u64, deadline: u64, waker: &Waker) -> Option<Armed> {
+        let shard = self.current_worker().unwrap_or(self.outsiders());
+        let armed = self.driver.timers().arm(shard, now, deadline, waker)?;
+        if !self.attends_later() {
+            self.attend();
+        } else if self.driver.sleeps_beyond(armed.deadline) {
+            // This thread will look as well, but its poll may be long.
+            self.driver.hasten(armed.deadline);
+        }
+        Some(armed)
+    }
+
+    /// An object was registered: somebody has to attend it.
+    pub(crate) fn registered(&'static self) {
+        if !self.attends_later() {
+            self.attend();
+        }
+    }
+
+    /// This thread looks at the driver before it sleeps, or sees to it that somebody does.
+    ///
+    /// That is so while it polls a task. The future given to `block_on` is polled without a worker, but when it waits, its
+    /// thread takes one, or attends before it sleeps without.
+    fn attends_later(&self) -> bool {
+        context::with(|context| {
+            let Some(context) = context.filter(|context| ptr::eq(context.shared, self)) else { return false };
+            let root = context.guest && is_async();
+            root || context.core.try_borrow().is_ok_and(|core| core.is_some())
+        })
+    }
+
+    /// Sees to it that somebody attends the driver, if it has business: its leader, if that sleeps past the next timer, or
+    /// whoever sleeps, if it has none.
+    pub(crate) fn attend(&'static self) {
+        if !mutant!("attend_without_fence") {
+            // ORDERING: between what the caller did and the looks that follow; pairs with the fence in `Idle::park`.
+            fence(Ordering::SeqCst);
+        }
+        if !self.driver.has_business() {
+            return;
+        }
+        if self.driver.is_led() {
+            if !mutant!("attend_leaves_the_leader_asleep") {
+                self.driver.hasten(self.driver.timers().next());
+            }
+        } else if self.idle.calls_for_wake() {
+            self.notify();
+        }
+    }
+
+    /// The worker of this scheduler that this thread runs.
+    fn current_worker(&self) -> Option<usize> {
+        context::with(|context| {
+            let context = context.filter(|context| ptr::eq(context.shared, self))?;
+            Some(context.core.try_borrow().ok()?.as_ref()?.index)
+        })
+    }
+
+    /// Something is going on that may arm an earlier timer: a virtual clock has to wait.
+    pub(super) fn hold(&self) {
+        // ORDERING: AcqRel, as `release`: a hold comes before what it covers, a release after it.
+        self.held.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It is over.
+    pub(super) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Something that held a virtual clock is over: the leader looks whether it may go on.
+    pub(super) fn look_at_clock(&self) {
+        if self.driver.clock().is_paused() {
+            self.driver.rouse();
+        }
+    }
+
+    /// Nothing can happen before the next timer, as far as this runtime can know: a virtual clock may go on to it.
+    fn advance_if_idle(&self) -> bool {
+        let next = self.driver.timers().next();
+        let blocking = || self.host().is_none_or(|host| host.is_blocking());
+        // Jobs and roots first: what they wake is queued before they are over.
+        let idle =
+            next != u64::MAX && !self.is_stopping() && self.held.load(Ordering::Acquire) == 0 && !blocking();
+        if !idle || !self.idle.all_asleep() || self.has_work() {
+            return false;
+        }
+        self.driver.clock().advance_to(next);
+        true
+    }
+}

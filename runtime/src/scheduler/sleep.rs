@@ -1,0 +1,192 @@
+//! How a worker that finds nothing to do waits for more: a short spin, then sleep; and how it gives its seat up.
+
+use std::time::{Duration, Instant};
+
+use super::attend::{Found, Rest};
+use super::context::Context;
+use super::core::{Core, LOOKS, STUCK};
+use super::idle::Prefer;
+use super::seat::{Occupied, Resume, Taken};
+use super::worker::Exit;
+use crate::loom::atomic::Ordering;
+use crate::loom::{deque, hint, mutant};
+
+/// A deque that never held this many has no buffers worth collecting.
+const COLLECT_AFTER: u64 = 1024;
+
+/// Whether to wait a moment for work before sleeping: worth it if work used to come within that moment.
+///
+/// A mean over the last waits, weighted by 1/8 each. A wait longer than [`SPIN_MOST`] counts as twice that, so that one
+/// long sleep does not end the spinning and a few in a row do.
+#[derive(Debug, Default)]
+pub(super) struct Spin {
+    mean_ns: u64,
+    /// The worker's polls before the last wait.
+    polls: u64,
+}
+
+/// One task, and the one that it woke.
+const FEW: u64 = 2;
+
+/// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 50 microseconds; spinning longer
+/// than that cannot be better than sleeping.
+const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
+
+impl Spin {
+    /// The limit after so many polls in all.
+    ///
+    /// Where there is I/O, only after a wait that brought one task or two: a lone peer answers at once, and its answer meets
+    /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste.
+    fn limit_after(&mut self, polls: u64, has_io: bool) -> Duration {
+        let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
+        if few || !has_io { self.limit() } else { Duration::ZERO }
+    }
+
+    fn limit(&self) -> Duration {
+        let limit = Duration::from_nanos(2 * self.mean_ns);
+        if limit <= 2 * SPIN_MOST { limit.min(SPIN_MOST) } else { Duration::ZERO }
+    }
+
+    pub(super) fn waited(&mut self, time: Duration) {
+        let ns = time.min(4 * SPIN_MOST).as_nanos() as u64;
+        self.mean_ns = self.mean_ns - self.mean_ns / 8 + ns / 8;
+    }
+}
+
+impl Context {
+    /// Looks for work for a moment, if this worker is the one that searches; true if there is some.
+    pub(super) fn spin(&self, since: Instant, woken: &impl Fn() -> bool) -> bool {
+        let limit = match self.core.borrow_mut().as_mut() {
+            Some(core) if core.searching => {
+                core.spin.limit_after(self.own(core).stats.polls.get(), self.shared.driver.has_io())
+            }
+            _ => return false,
+        };
+        while since.elapsed() < limit {
+            // A stop is for `sleep` to see, which ends the loop; a search that spins would go round for ever.
+            if self.shared.is_stopping() {
+                return false;
+            }
+            if self.shared.has_work() || woken() || self.glance_at_driver() {
+                return true;
+            }
+            // Where threads outnumber processors, the one that is to bring the work may be waiting for this processor.
+            std::thread::yield_now();
+        }
+        false
+    }
+
+    /// Looks for events on the way to sleep, unless somebody sleeps for them; true if there were any.
+    fn glance_at_driver(&self) -> bool {
+        let driver = &self.shared.driver;
+        if !driver.has_io() {
+            return false;
+        }
+        let Some(lead) = driver.lead() else { return false };
+        let found = Found::events(lead.poll());
+        drop(lead);
+        let any = found.any();
+        self.dispatch(found);
+        any
+    }
+
+    /// Puts the core down and sleeps until there is work, or a reason to end the loop.
+    #[cold]
+    pub(super) fn sleep(&self, woken: &impl Fn() -> bool) -> Option<Exit> {
+        let shared = self.shared;
+        let mut core = self.core.take().expect("the loop has just used the core");
+        let (worker, searching) = (core.index, std::mem::take(&mut core.searching));
+        let mut suspicious = core.suspect.is_some() && core.looks < LOOKS;
+        core.looks += 1;
+        let own = self.own(&core);
+        own.stats.parks.add(1);
+        if own.stats.spawned.get() - core.collected_at > COLLECT_AFTER {
+            core.collected_at = own.stats.spawned.get();
+            deque::collect();
+        }
+        own.seat.put(core);
+        shared.idle.park(worker, searching);
+        if shared.phase.load(Ordering::Relaxed) != super::OPEN {
+            shared.idle_while_closing();
+        }
+        // The second look that the protocol asks of everybody who parks.
+        let mut look_again = !mutant!("park_skips_second_look") && shared.has_work();
+        if look_again && !searching {
+            // It may be in a deque that only searchers look at, and there are enough of them: one may not have begun yet.
+            hint::spin_loop();
+        }
+        let mut found = Found::default();
+        loop {
+            let stopping = shared.is_stopping();
+            let wants = std::mem::take(&mut look_again) || found.any() || stopping || woken();
+            let rest = match own.seat.resume(&self.parker, wants, || shared.idle.leave(worker)) {
+                Resume::Taken(taken) => return self.awake(taken, stopping, found),
+                // A guest runs the worker, and ends with it what has to be ended.
+                Resume::Displaced if stopping => return Some(Exit::Stopped),
+                Resume::Displaced => Rest::WithoutSeat,
+                // Somebody's next slot was full: look once more whether that somebody is stuck.
+                Resume::Asleep if suspicious && !stopping => Rest::Nap(2 * STUCK),
+                Resume::Asleep => Rest::Seated(worker),
+            };
+            suspicious &= !matches!(rest, Rest::WithoutSeat);
+            self.dispatch(found);
+            found = self.rest(&rest);
+            // Somebody may have failed to wake whom they wanted, and have woken everybody instead.
+            look_again = matches!(rest, Rest::Nap(_)) || shared.has_work();
+        }
+    }
+
+    /// Goes on with the core in hand, and with what was found while it was put down.
+    fn awake(&self, taken: Taken<Core>, stopping: bool, found: Found) -> Option<Exit> {
+        let mut core = taken.core;
+        core.searching = taken.searching;
+        let own = self.own(&core);
+        let empty = core.is_empty() && own.next.is_empty() && !self.shared.has_work();
+        // A task whose first poll met the stop was bound after the walk: whoever polled it looks again before it leaves.
+        let done = stopping && empty && !self.shared.cancel_waiting();
+        self.core.replace(Some(core));
+        // With the core in hand, so that those who are woken queue here.
+        self.dispatch(found);
+        done.then_some(Exit::Stopped)
+    }
+
+    /// Gives the worker up; whoever is notified next runs it. What it has queued is to be offered after that.
+    pub(super) fn leave_seat(&self) {
+        let Some(mut core) = self.core.take() else { return };
+        let (shared, worker) = (self.shared, core.index);
+        let own = self.own(&core);
+        core.expose(own);
+        own.stats.leave();
+        let searching = std::mem::take(&mut core.searching);
+        let manned = own.seat.give_back(core);
+        shared.idle.set_manned(worker, manned);
+        if shared.flavor == super::Flavor::CurrentThread {
+            if searching && !mutant!("guest_keeps_the_search") {
+                // Whoever takes the worker next looks at every queue first.
+                let _ = shared.idle.found(worker);
+            }
+            shared.next_guest();
+        } else {
+            shared.idle.park(worker, searching);
+        }
+    }
+
+    /// Takes a worker that nobody has after blocking code; false if there is none, and the thread has to go.
+    pub(super) fn reoccupy(&self) -> bool {
+        let shared = self.shared;
+        let Some(worker) = shared.idle.claim(Prefer::Vacant) else { return false };
+        match shared.processors[worker].seat.occupy(&self.parker) {
+            Ok(taken) => {
+                shared.idle.set_manned(worker, true);
+                let mut core = taken.core;
+                core.searching = taken.searching;
+                self.core.replace(Some(core));
+                true
+            }
+            Err(Occupied(sleeper)) => {
+                sleeper.unpark();
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Unix sockets: by path, by abstract name and in pairs.
+
+use std::io::{ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use runtime::net::unix::{UnixDatagram, UnixListener, UnixStream};
+use runtime_tests::{on_each, single, waits};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+/// A path that nobody else uses, whose file is gone at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        Place(std::env::temp_dir().join(format!("runtime-unix-{}", unique())))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn name() -> SocketAddr {
+    SocketAddr::from_abstract_name(format!("runtime-unix-{}", unique())).unwrap()
+}
+
+#[test]
+fn a_path_connects() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let place = Place::new();
+            let listener = UnixListener::bind(&place.0).unwrap();
+            assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(place.0.as_path()));
+            let accepting = runtime::spawn(async move { listener.accept().await });
+            assert!(waits(&accepting).await);
+            let client = UnixStream::connect(&place.0).await.unwrap();
+            let (server, from) = accepting.await.unwrap().unwrap();
+            assert!(from.is_unnamed());
+            assert_eq!(client.peer_addr().unwrap().as_pathname(), Some(place.0.as_path()));
+            client.write_all(b"path").await.unwrap();
+            let mut buf = [0; 4];
+            server.read_exact(&mut buf).await.unwrap();
+            assert_eq!(&buf, b"path");
+        });
+    });
+}
+
+#[test]
+fn an_abstract_name_connects() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let name = name();
+            let listener = UnixListener::bind_addr(&name).unwrap();
+            assert_eq!(listener.local_addr().unwrap().as_abstract_name(), name.as_abstract_name());
+            let client = UnixStream::connect_addr(&name).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            server.write_all(b"name").await.unwrap();
+            let mut buf = [0; 4];
+            client.read_exact(&mut buf).await.unwrap();
+            assert_eq!(&buf, b"name");
+        });
+    });
+}
+
+#[test]
+fn connecting_to_nobody_is_an_error() {
+    let rt = single();
+    rt.block_on(async {
+        let place = Place::new();
+        assert_eq!(UnixStream::connect(&place.0).await.unwrap_err().kind(), ErrorKind::NotFound);
+        drop(UnixListener::bind(&place.0).unwrap());
+        assert_eq!(UnixStream::connect(&place.0).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(UnixListener::bind(&place.0).unwrap_err().kind(), ErrorKind::AddrInUse);
+    });
+}
+
+#[test]
+fn a_full_queue_of_connections_is_an_error_and_never_a_hang() {
+    let rt = single();
+    rt.block_on(async {
+        let name = name();
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        let path = [b"\0".as_slice(), name.as_abstract_name().unwrap()].concat();
+        let path = std::str::from_utf8(&path).unwrap();
+        socket.bind(&socket2::SockAddr::unix(path).unwrap()).unwrap();
+        socket.listen(0).unwrap();
+        let mut clients = Vec::new();
+        let error = loop {
+            match UnixStream::connect_addr(&name).await {
+                Ok(client) => clients.push(client),
+                Err(error) => break error,
+            }
+            assert!(clients.len() < 100, "the queue has no end");
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn the_other_side_is_this_process() {
+    let rt = single();
+    rt.block_on(async {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let peer = one.peer_cred().unwrap();
+        assert_eq!(peer.pid(), Some(std::process::id().cast_signed()));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let number = |label: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap()
+        };
+        assert_eq!((peer.uid(), peer.gid()), (number("Uid:"), number("Gid:")));
+    });
+}
+
+#[test]
+fn bytes_behind_a_passed_descriptor_are_read() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixStream::pair().unwrap();
+            let reading = runtime::spawn(async move {
+                let mut all = Vec::new();
+                let mut buf = [0; 64];
+                while all.len() < 2 {
+                    let count = other.read(&mut buf).await.unwrap();
+                    all.extend_from_slice(&buf[..count]);
+                }
+                all
+            });
+            assert!(waits(&reading).await);
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let fds = [one.as_fd()];
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+            sendmsg(&one, &[IoSlice::new(b"a")], &mut control, SendFlags::empty()).unwrap();
+            one.write_all(b"b").await.unwrap();
+            assert_eq!(reading.await.unwrap(), b"ab");
+        });
+    });
+}
+
+#[test]
+fn messages_keep_their_ends_and_their_order() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixDatagram::pair().unwrap();
+            let sending = runtime::spawn(async move {
+                for n in 0..1_000_u32 {
+                    one.send(&n.to_be_bytes()).await.unwrap();
+                }
+            });
+            let mut buf = [0; 16];
+            for n in 0..1_000_u32 {
+                assert_eq!(other.recv(&mut buf).await.unwrap(), 4);
+                assert_eq!(buf[..4], n.to_be_bytes());
+            }
+            sending.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_message_goes_to_a_path_or_a_name_and_says_where_it_is_from() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (place, back) = (Place::new(), name());
+            let server = UnixDatagram::bind(&place.0).unwrap();
+            let client = UnixDatagram::bind_addr(&back).unwrap();
+            client.send_to(b"to a path", &place.0).await.unwrap();
+            let mut buf = [0; 16];
+            let (len, from) = server.recv_from(&mut buf).await.unwrap();
+            assert_eq!(&buf[..len], b"to a path");
+            assert_eq!(from.as_abstract_name(), back.as_abstract_name());
+            server.send_to_addr(b"to a name", &from).await.unwrap();
+            assert_eq!(client.recv(&mut buf).await.unwrap(), 9);
+
+            let unbound = UnixDatagram::unbound().unwrap();
+            unbound.connect_addr(&back).unwrap();
+            unbound.send(b"from nowhere").await.unwrap();
+            assert!(client.recv_from(&mut buf).await.unwrap().1.is_unnamed());
+            unbound.connect(&place.0).unwrap();
+            unbound.try_send(b"x").unwrap();
+            assert_eq!(server.recv(&mut buf).await.unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_sender_waits_for_a_slow_receiver() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixDatagram::pair().unwrap();
+            let mut sent = 0;
+            while one.try_send(&[7; 1024]).is_ok() {
+                sent += 1;
+            }
+            let sending = runtime::spawn(async move { one.send(b"last").await });
+            assert!(waits(&sending).await);
+            let mut buf = [0; 2048];
+            for _ in 0..sent {
+                assert_eq!(other.recv(&mut buf).await.unwrap(), 1024);
+            }
+            assert_eq!(other.recv(&mut buf).await.unwrap(), 4);
+            sending.await.unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn sockets_go_to_std_and_back() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixStream::pair().unwrap();
+            let other = UnixStream::from_std(other.into_std().unwrap()).unwrap();
+            let reading = runtime::spawn(async move { other.read(&mut [0; 8]).await });
+            assert!(waits(&reading).await);
+            one.write_all(b"back").await.unwrap();
+            assert_eq!(reading.await.unwrap().unwrap(), 4);
+        });
+    });
+}

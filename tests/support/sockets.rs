@@ -1,0 +1,60 @@
+//! Connections for tests, and tests that need the process's descriptors, limits or signals for themselves.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+
+use runtime::Task;
+use runtime::net::{TcpListener, TcpStream};
+
+use crate::{child, is_child, settle};
+
+/// Both ends of a TCP connection over the loopback: the one that connected, and the one that was accepted.
+///
+/// # Errors
+/// Those of the system.
+pub async fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let client = TcpStream::connect(listener.local_addr()?).await?;
+    let (server, _) = listener.accept().await?;
+    Ok((client, server))
+}
+
+/// Runs two futures as tasks, until both are ready.
+///
+/// # Panics
+/// With the panic of either.
+pub async fn both<A: Send + 'static, B: Send + 'static>(
+    one: impl Future<Output = A> + Send + 'static,
+    other: impl Future<Output = B> + Send + 'static,
+) -> (A, B) {
+    let (one, other) = (runtime::spawn(one), runtime::spawn(other));
+    (one.await.expect("the first one ends"), other.await.expect("the second one ends"))
+}
+
+/// True if the task is still waiting after everything else had its turn.
+pub async fn waits<T>(task: &Task<T>) -> bool {
+    settle().await;
+    !task.is_finished()
+}
+
+/// Polls once: what waits afterwards has left its waker, here and now and whatever other threads do.
+pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Runs `body` in a process of its own, in which nothing else opens files or takes signals; `test` is its full name.
+///
+/// # Panics
+/// If it fails there.
+#[track_caller]
+pub fn alone(test: &str, body: impl FnOnce()) {
+    if is_child() {
+        return body();
+    }
+    let output = child(test, &[]);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("1 passed"), "no test is called {test}");
+}

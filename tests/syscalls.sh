@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Counts the system calls of operations on this runtime and on a peer, and checks ours against the limits below.
+#
+# usage: tests/syscalls.sh [PEER...]     (ours tokio); needs strace
+#
+# A server is traced in its own process, its client is not. Calls per operation = (calls of 2N operations - calls
+# of N) / N, by name, so that start and stop cancel out and the speed of the machine matters little.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+peers=${*:-ours tokio}
+# A tenth of a call is room for what happens now and then; a call too many for each operation is a whole one.
+allowance=0.1
+
+# operation  N    service connections pause_us   limits of ours: reads writes others
+operations="
+echo         2000 echo    1           0          1 1 1
+idle         500  echo    1           2000       1 1 1
+short        4000 short   16          0          - - 5
+sleep        300  -       -           -          0 0 1
+"
+# echo: one exchange on a kept connection. idle: the same when the server waits before each, so that nothing of the
+# wait is shared. short: accept, exchange, close; here the third limit is for all calls. sleep: one sleep of 2 ms.
+
+cargo build --quiet --release -p runtime-benches --bin syscalls
+binary=${CARGO_TARGET_DIR:-target}/release/syscalls
+# smol takes its number of threads from there.
+export SMOL_THREADS=2
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# trace FILE PEER N SERVICE CONNECTIONS PAUSE_US: performs N operations, and counts the calls into FILE.
+trace() {
+  local file=$1 peer=$2 times=$3 service=$4 connections=$5 pause=$6 address
+  if [ "$service" = - ]; then
+    strace -f -c -U calls,name -o "$file" "$binary" sleep "$peer" "$times"
+    return
+  fi
+  coproc SERVER { exec strace -f -c -U calls,name -o "$file" "$binary" serve "$peer" "$service"; }
+  local server=$SERVER_PID
+  read -r address <&"${SERVER[0]}"
+  "$binary" --load "$service" "$address" "$connections" rounds $((times / connections)) "$pause" >/dev/null
+  exec {SERVER[1]}>&-
+  wait "$server"
+}
+
+printf '%-10s%-7s%7s%7s%7s%7s  %s\n' operation peer reads writes others all "by name"
+failed=0
+while read -r operation times service connections pause reads writes others; do
+  [ -n "$operation" ] || continue
+  for peer in $peers; do
+    trace "$scratch/once" "$peer" "$times" "$service" "$connections" "$pause"
+    trace "$scratch/twice" "$peer" $((2 * times)) "$service" "$connections" "$pause"
+    awk -v operation="$operation" -v peer="$peer" -v times="$times" -v allowance="$allowance" \
+      -v max_reads="$reads" -v max_writes="$writes" -v max_others="$others" '
+      $1 !~ /^[0-9]+$/ || $2 == "total" { next }
+      FNR == NR { once[$2] = $1; next }
+      { twice[$2] = $1 }
+      END {
+        for (name in twice) {
+          calls = (twice[name] - once[name]) / times
+          all += calls
+          if (name ~ /^(read|readv|recvfrom|recvmsg)$/) reads += calls
+          else if (name ~ /^(write|writev|sendto|sendmsg)$/) writes += calls
+          else others += calls
+          if (calls >= 0.005 || calls <= -0.005) names = names sprintf(" %s %.2f", name, calls)
+        }
+        printf "%-10s%-7s%7.2f%7.2f%7.2f%7.2f %s", operation, peer, reads, writes, others, all, names
+        if (peer == "ours") {
+          if (max_reads == "-") bad = all > max_others + allowance
+          else bad = reads > max_reads + allowance || writes > max_writes + allowance || others > max_others + allowance
+          printf "  %s", bad ? "MORE THAN ALLOWED" : "ok"
+        }
+        printf "\n"
+        exit bad
+      }' "$scratch/once" "$scratch/twice" || failed=1
+  done
+done <<<"$operations"
+exit $failed
