@@ -16,24 +16,10 @@ mod thread_wake;
 mod yielding;
 
 use runtime_benches::Peer;
-
-use crate::bencher::Bencher;
+use runtime_benches::harness::{ONE_FIGURE, Workload};
 
 /// The file that most of these workloads come from.
 const TOKIO_BENCH: &str = "tokio, benches/rt_multi_threaded.rs";
-
-/// One workload, compiled for one peer.
-pub(crate) struct Workload {
-    pub(crate) name: &'static str,
-    /// What one operation is.
-    pub(crate) op: &'static str,
-    /// How many of them an iteration performs.
-    pub(crate) ops: u32,
-    pub(crate) source: &'static str,
-    pub(crate) of_the_ten: bool,
-    /// Starts the peer and iterates.
-    pub(crate) run: fn(&mut Bencher),
-}
 
 /// All of them, in the order of the table.
 pub(crate) fn all<P: Peer>() -> Vec<Workload> {

@@ -3,15 +3,17 @@
 //! Everything is statically dispatched: a workload compiled for a peer is what a user of that peer would
 //! have written by hand.
 
+mod net;
 mod ours;
 mod smol;
+mod time;
 mod tokio;
 mod unwrapped;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use self::{ours::Ours, smol::Smol, tokio::Tokio};
+pub use self::{net::Net, ours::Ours, smol::Smol, time::Time, tokio::Tokio};
 
 /// A runtime that can run every workload. A value of it is a started runtime; dropping it stops the runtime
 /// where the peer can be stopped.

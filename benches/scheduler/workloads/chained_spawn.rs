@@ -3,9 +3,9 @@
 use std::sync::mpsc::{self, SyncSender};
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::{TOKIO_BENCH, Workload};
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, TOKIO_BENCH, Workload};
 
 /// As in the source.
 const LINKS: u32 = 1_000;
@@ -17,6 +17,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: LINKS,
         source: TOKIO_BENCH,
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

@@ -1,9 +1,9 @@
 //! Fork and join: one branch is spawned, the other runs in place, then the spawned one is awaited.
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 /// About as many tasks as the `spawn_many` workloads have.
 const N: u64 = 20;
@@ -18,6 +18,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: SPAWNS,
         source: "cilk's and rayon's fib, with tasks",
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

@@ -1,9 +1,9 @@
 //! A task spawns many tasks, keeps their handles and then awaits them all.
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 /// As many as `spawn_many_local`, so that the difference is the cost of joining.
 const TASKS: u32 = 10_000;
@@ -15,6 +15,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: TASKS,
         source: "tokio, benches/rt_multi_threaded.rs (spawn_many_remote_idle), moved into a task",
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{self, SyncSender};
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 use tokio::sync::oneshot;
 
-use super::{TOKIO_BENCH, Workload};
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, TOKIO_BENCH, Workload};
 
 /// As in the source.
 const PINGS: u32 = 1_000;
@@ -20,6 +20,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: PINGS,
         source: TOKIO_BENCH,
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

@@ -3,10 +3,10 @@
 //! The channel is the same for every peer, so what differs is the wake and the poll.
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 /// As in the source.
 const TASKS: u32 = 100;
@@ -20,6 +20,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: TASKS * LAPS,
         source: "savina, threadring",
         of_the_ten: false,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

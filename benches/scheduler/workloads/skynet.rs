@@ -1,9 +1,9 @@
 //! A tree of tasks, ten children to a node; every node sums what its children return.
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 /// As in the source.
 const FAN_OUT: u64 = 10;
@@ -19,6 +19,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: TASKS,
         source: "github.com/atemerev/skynet",
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

@@ -1,9 +1,9 @@
 //! Spawn one task, await it, spawn the next: the latency of a spawn, in a task and in the root future.
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 /// Makes the start of the outer task a tenth of a percent of the iteration.
 const TASKS: u32 = 1_000;
@@ -16,6 +16,7 @@ pub(super) fn inside<P: Peer>() -> Workload {
         ops: TASKS,
         source: "async-executor, benches/executor.rs (spawn_one)",
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run_inside::<P>,
     }
 }
@@ -28,6 +29,7 @@ pub(super) fn main<P: Peer>() -> Workload {
         ops: TASKS,
         source: "async-executor, benches/executor.rs (spawn_one)",
         of_the_ten: false,
+        figures: ONE_FIGURE,
         run: run_main::<P>,
     }
 }

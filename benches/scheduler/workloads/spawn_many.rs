@@ -9,9 +9,9 @@ use std::sync::mpsc::{self, SyncSender};
 use std::time::{Duration, Instant};
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::{TOKIO_BENCH, Workload};
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, TOKIO_BENCH, Workload};
 
 /// As in the source.
 const TASKS: u32 = 10_000;
@@ -28,6 +28,7 @@ pub(super) fn local<P: Peer>() -> Workload {
         ops: TASKS,
         source: TOKIO_BENCH,
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run_local::<P>,
     }
 }
@@ -40,6 +41,7 @@ pub(super) fn remote_idle<P: Peer>() -> Workload {
         ops: TASKS,
         source: TOKIO_BENCH,
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run_remote_idle::<P>,
     }
 }
@@ -52,6 +54,7 @@ pub(super) fn remote_busy<P: Peer>() -> Workload {
         ops: TASKS,
         source: TOKIO_BENCH,
         of_the_ten: false,
+        figures: ONE_FIGURE,
         run: run_remote_busy::<P>,
     }
 }

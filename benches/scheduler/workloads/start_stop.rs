@@ -1,9 +1,9 @@
 //! The whole life of a runtime: what every `#[test]` with a runtime of its own pays.
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 pub(super) fn workload<P: Peer>() -> Workload {
     Workload {
@@ -12,6 +12,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: 1,
         source: "written for this table",
         of_the_ten: false,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

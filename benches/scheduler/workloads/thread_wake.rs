@@ -4,10 +4,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 use tokio::sync::oneshot;
 
-use super::Workload;
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, Workload};
 
 /// Makes the spawn of the task a tenth of a percent of the iteration.
 const ROUND_TRIPS: u32 = 1_000;
@@ -21,6 +21,7 @@ pub(super) fn workload<P: Peer>() -> Workload {
         ops: ROUND_TRIPS,
         source: "written for this table",
         of_the_ten: false,
+        figures: ONE_FIGURE,
         run: run::<P>,
     }
 }

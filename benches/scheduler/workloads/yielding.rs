@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 
 use runtime_benches::Peer;
+use runtime_benches::harness::Bencher;
 
-use super::{TOKIO_BENCH, Workload};
-use crate::bencher::Bencher;
+use super::{ONE_FIGURE, TOKIO_BENCH, Workload};
 
 /// As in the source.
 const TASKS: u32 = 200;
@@ -22,6 +22,7 @@ pub(super) fn many<P: Peer>() -> Workload {
         ops: TASKS * YIELDS,
         source: TOKIO_BENCH,
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run_many::<P>,
     }
 }
@@ -34,6 +35,7 @@ pub(super) fn one<P: Peer>() -> Workload {
         ops: YIELDS_OF_ONE,
         source: "async-executor, benches/executor.rs (yield_now) with one task",
         of_the_ten: true,
+        figures: ONE_FIGURE,
         run: run_one::<P>,
     }
 }

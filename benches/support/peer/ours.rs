@@ -1,5 +1,8 @@
 //! The runtime of this repository, multi-threaded, with its defaults.
 
+mod net;
+mod time;
+
 use runtime::{Runtime, Task};
 
 use super::unwrapped::Unwrapped;

@@ -3,6 +3,9 @@
 //! It has one thread unless `SMOL_THREADS` says otherwise when it is first used, hence [`crate::child`] sets
 //! the variable. It cannot be stopped: `start_stop` builds an executor of its own.
 
+mod net;
+mod time;
+
 use std::thread;
 
 use smol::{Executor, Task, channel, future};

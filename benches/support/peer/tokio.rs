@@ -1,7 +1,10 @@
 //! tokio's multi-threaded scheduler with as many workers as everybody has.
 //!
-//! No driver is enabled: these workloads do no I/O and wait for no timer, and a tokio without drivers parks
-//! on a condition variable and never enters epoll, which is the faster tokio of the two.
+//! The scheduler's workloads do no I/O and wait for no timer, so no driver is enabled for them: a tokio
+//! without drivers parks on a condition variable and never enters epoll, which is the faster tokio of the two.
+
+mod net;
+mod time;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;

@@ -2,44 +2,52 @@
 
 use std::time::{Duration, Instant};
 
-use runtime_benches::Peer;
+use crate::Peer;
 
 /// The share of the budget spent on warming up: enough for the branch predictors, the allocator's caches and
 /// the peers' own tuning (tokio adapts its queue interval within some hundred polls).
-const WARM_UP_SHARE: u32 = 4;
+pub(crate) const WARM_UP_SHARE: u32 = 4;
 
 /// Even a budget of nothing measures more than one iteration, or the figure would be that of a cold start.
-const MIN_ITERATIONS: u32 = 3;
+pub(crate) const MIN_ITERATIONS: u32 = 3;
 
-/// Hands a workload its runtime and times the iterations.
-pub(crate) struct Bencher {
+/// Hands a workload its runtime, times the iterations and collects the figures.
+pub struct Bencher {
     workers: usize,
     budget: Duration,
-    ns_per_iteration: Option<f64>,
+    ops: u32,
+    figures: Vec<(&'static str, f64)>,
 }
 
 impl Bencher {
-    pub(crate) fn new(workers: usize, budget: Duration) -> Self {
-        Bencher { workers, budget, ns_per_iteration: None }
+    pub(super) fn new(workers: usize, budget: Duration, ops: u32) -> Self {
+        Bencher { workers, budget, ops, figures: Vec::new() }
     }
 
-    pub(crate) fn workers(&self) -> usize {
+    /// How many threads of the peer run tasks.
+    pub fn workers(&self) -> usize {
         self.workers
     }
 
+    /// How long to measure. A budget of nothing asks only whether the workload runs.
+    pub fn budget(&self) -> Duration {
+        self.budget
+    }
+
     /// Starts the runtime that the iterations run on.
-    pub(crate) fn start<P: Peer>(&self) -> P {
+    pub fn start<P: Peer>(&self) -> P {
         P::start(self.workers)
     }
 
-    /// Warms up, then measures as many iterations as fill the budget.
-    pub(crate) fn iterate(&mut self, mut iteration: impl FnMut()) {
+    /// Warms up, then measures as many iterations as fill the budget: the workload's one figure.
+    pub fn iterate(&mut self, mut iteration: impl FnMut()) {
         let iterations = self.iterations_in_budget(self.warm_up(&mut iteration));
         let start = Instant::now();
         for _ in 0..iterations {
             iteration();
         }
-        self.ns_per_iteration = Some(start.elapsed().as_nanos() as f64 / f64::from(iterations));
+        let ns_per_iteration = start.elapsed().as_nanos() as f64 / f64::from(iterations);
+        self.report("", ns_per_iteration / f64::from(self.ops));
     }
 
     /// The time of an iteration, roughly.
@@ -62,8 +70,12 @@ impl Bencher {
         u32::try_from(fitting).unwrap_or(u32::MAX).max(MIN_ITERATIONS)
     }
 
-    /// The mean over the measured iterations.
-    pub(crate) fn ns_per_iteration(&self) -> f64 {
-        self.ns_per_iteration.expect("every workload iterates")
+    /// Adds a figure, in nanoseconds, that the workload measured in a way of its own.
+    pub fn report(&mut self, figure: &'static str, ns: f64) {
+        self.figures.push((figure, ns));
+    }
+
+    pub(super) fn reported(&self) -> &[(&'static str, f64)] {
+        &self.figures
     }
 }

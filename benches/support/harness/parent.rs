@@ -1,35 +1,34 @@
 //! Lets the peers take turns, and collects what their processes print.
 
-use runtime_benches::{PeerName, child};
-
-use crate::options::{self, ChildOptions, Options};
-use crate::workloads::Workload;
+use super::Workload;
+use super::options::{self, ChildOptions, Options};
+use crate::{PeerName, child};
 
 /// Every figure of a comparison.
-pub(crate) struct Results {
+pub(super) struct Results {
     /// By workload, then by peer, in the order of the selection and of the options.
-    pub(crate) cells: Vec<Vec<Cell>>,
+    pub(super) cells: Vec<Vec<Cell>>,
 }
 
 impl Results {
-    pub(crate) fn failures(&self) -> usize {
+    pub(super) fn failures(&self) -> usize {
         self.cells.iter().flatten().filter(|cell| cell.failed).count()
     }
 }
 
 /// The rounds of one workload on one peer.
 #[derive(Default)]
-pub(crate) struct Cell {
-    /// Nanoseconds per operation, one figure per round that succeeded.
-    pub(crate) rounds: Vec<f64>,
+pub(super) struct Cell {
+    /// The figures of each round that succeeded, by name.
+    rounds: Vec<Vec<(&'static str, f64)>>,
     /// No further rounds: a peer that hangs in a workload would do so in each, up to the time limit.
     failed: bool,
 }
 
 impl Cell {
-    fn add(&mut self, measured: Result<f64, String>, what: &str) {
+    fn add(&mut self, measured: Result<Vec<(&'static str, f64)>, String>, what: &str) {
         match measured {
-            Ok(ns_per_op) => self.rounds.push(ns_per_op),
+            Ok(figures) => self.rounds.push(figures),
             Err(error) => {
                 eprintln!("{what}: {error}");
                 self.failed = true;
@@ -37,22 +36,29 @@ impl Cell {
         }
     }
 
-    pub(crate) fn median(&self) -> Option<f64> {
-        let mut sorted = self.rounds.clone();
+    /// What each round measured of `figure`, in nanoseconds per operation.
+    pub(super) fn rounds(&self, figure: &str) -> Vec<f64> {
+        let all = self.rounds.iter().flatten();
+        all.filter(|(name, _)| *name == figure).map(|(_, ns_per_op)| *ns_per_op).collect()
+    }
+
+    pub(super) fn median(&self, figure: &str) -> Option<f64> {
+        let mut sorted = self.rounds(figure);
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
         Some((sorted[low] + sorted[high]) / 2.0)
     }
 
-    pub(crate) fn spread(&self) -> Option<(f64, f64)> {
-        let min = self.rounds.iter().copied().reduce(f64::min)?;
-        let max = self.rounds.iter().copied().reduce(f64::max)?;
+    pub(super) fn spread(&self, figure: &str) -> Option<(f64, f64)> {
+        let rounds = self.rounds(figure);
+        let min = rounds.iter().copied().reduce(f64::min)?;
+        let max = rounds.iter().copied().reduce(f64::max)?;
         Some((min, max))
     }
 }
 
 /// Runs every round. The peers are the innermost loop: what is compared is measured side by side.
-pub(crate) fn run(options: &Options, workloads: &[Workload]) -> Results {
+pub(super) fn run(options: &Options, workloads: &[Workload]) -> Results {
     let cells_of = |_| options.peers.iter().map(|_| Cell::default()).collect();
     let mut results = Results { cells: workloads.iter().map(cells_of).collect() };
     for round in 1..=options.rounds {
@@ -70,14 +76,20 @@ pub(crate) fn run(options: &Options, workloads: &[Workload]) -> Results {
     results
 }
 
-fn measure(options: &Options, workload: &Workload, peer: PeerName) -> Result<f64, String> {
+fn measure(
+    options: &Options,
+    workload: &Workload,
+    peer: PeerName,
+) -> Result<Vec<(&'static str, f64)>, String> {
     let Options { workers, budget, .. } = *options;
     let child = ChildOptions { peer, workload: workload.name.to_owned(), workers, budget };
     let printed = child::run(&options::child_arguments(&child), workers)?;
-    printed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(name, _)| *name == workload.name)
-        .and_then(|(_, ns_per_op)| ns_per_op.parse().ok())
-        .ok_or_else(|| format!("the child printed no figure, but {printed:?}"))
+    let figure = |name: &&'static str| Some((*name, printed_figure(&printed, &workload.row(name))?));
+    let figures: Option<Vec<_>> = workload.figures.iter().map(figure).collect();
+    figures.ok_or_else(|| format!("the child did not print every figure, but {printed:?}"))
+}
+
+fn printed_figure(printed: &str, row: &str) -> Option<f64> {
+    let mut lines = printed.lines().filter_map(|line| line.rsplit_once(' '));
+    lines.find(|(name, _)| *name == row).and_then(|(_, ns_per_op)| ns_per_op.parse().ok())
 }

@@ -4,10 +4,11 @@ use std::slice;
 use std::str::FromStr;
 use std::time::Duration;
 
-use runtime_benches::PeerName;
+use super::Bench;
+use crate::PeerName;
 
-pub(crate) const HELP: &str = "\
-Compares schedulers. Run without any argument (as `cargo test --benches` does), it is `--quick`.
+const HELP: &str = "\
+Run without any argument (as `cargo test --benches` does), it is `--quick`.
 
   --rounds N            processes per workload and peer, interleaved (7)
   --workers N           threads that run tasks, for every peer (2)
@@ -20,8 +21,12 @@ Compares schedulers. Run without any argument (as `cargo test --benches` does), 
   --list                shows the workloads
 ";
 
+pub(super) fn help(bench: &Bench) -> String {
+    format!("{} {HELP}", bench.about)
+}
+
 /// What the command line asks for.
-pub(crate) enum Action {
+pub(super) enum Action {
     Help,
     List,
     /// Be the parent.
@@ -30,49 +35,50 @@ pub(crate) enum Action {
     Measure(ChildOptions),
 }
 
-pub(crate) struct Options {
-    pub(crate) rounds: usize,
-    pub(crate) workers: usize,
-    pub(crate) only: Vec<String>,
-    pub(crate) peers: Vec<PeerName>,
-    pub(crate) budget: Duration,
-    pub(crate) verbose: bool,
-    pub(crate) json: Option<String>,
+pub(super) struct Options {
+    pub(super) rounds: usize,
+    pub(super) workers: usize,
+    pub(super) only: Vec<String>,
+    pub(super) peers: Vec<PeerName>,
+    pub(super) budget: Duration,
+    pub(super) verbose: bool,
+    pub(super) json: Option<String>,
 }
 
-pub(crate) struct ChildOptions {
-    pub(crate) peer: PeerName,
-    pub(crate) workload: String,
-    pub(crate) workers: usize,
-    pub(crate) budget: Duration,
+pub(super) struct ChildOptions {
+    pub(super) peer: PeerName,
+    pub(super) workload: String,
+    pub(super) workers: usize,
+    pub(super) budget: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    fn new(bench: &Bench) -> Self {
         Options {
             // Odd, so that the median is a measured figure; seven bear three disturbed rounds.
             rounds: 7,
             workers: 2,
             only: Vec::new(),
-            peers: PeerName::ALL.to_vec(),
+            peers: bench.peers.to_vec(),
             // With the warm-up a quarter of a second: tens of iterations of the longest workload, and the
-            // whole comparison in about two minutes.
+            // whole comparison in two or three minutes.
             budget: Duration::from_millis(200),
             verbose: false,
             json: None,
         }
     }
-}
 
-impl Options {
     fn quick(&mut self) {
         self.rounds = 1;
         self.budget = Duration::ZERO;
     }
 
-    fn check(&mut self) -> Result<(), String> {
+    fn check(&mut self, bench: &Bench) -> Result<(), String> {
         if self.rounds == 0 || self.workers == 0 {
             return Err("rounds and workers are at least 1".to_owned());
+        }
+        if let Some(unable) = self.peers.iter().find(|peer| !bench.peers.contains(peer)) {
+            return Err(format!("this benchmark was built without {unable}"));
         }
         // In the order of the tables, whatever the order of the option.
         let asked = std::mem::take(&mut self.peers);
@@ -82,7 +88,7 @@ impl Options {
 }
 
 /// The arguments by which a parent makes a child measure `child`.
-pub(crate) fn child_arguments(child: &ChildOptions) -> Vec<String> {
+pub(super) fn child_arguments(child: &ChildOptions) -> Vec<String> {
     let ChildOptions { peer, workload, workers, budget } = child;
     let budget_ms = budget.as_millis();
     [
@@ -97,8 +103,8 @@ pub(crate) fn child_arguments(child: &ChildOptions) -> Vec<String> {
     .to_vec()
 }
 
-pub(crate) fn parse(args: &[String]) -> Result<Action, String> {
-    let mut options = Options::default();
+pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
+    let mut options = Options::new(bench);
     let mut child = None;
     if args.is_empty() {
         options.quick();
@@ -119,10 +125,10 @@ pub(crate) fn parse(args: &[String]) -> Result<Action, String> {
             "--budget-ms" => options.budget = Duration::from_millis(value(name, &mut rest)?),
             "--json" => options.json = Some(value(name, &mut rest)?),
             "--child" => child = Some((value(name, &mut rest)?, value(name, &mut rest)?)),
-            unknown => return Err(format!("unknown option `{unknown}`\n\n{HELP}")),
+            unknown => return Err(format!("unknown option `{unknown}`\n\n{}", help(bench))),
         }
     }
-    options.check()?;
+    options.check(bench)?;
     let Options { workers, budget, .. } = options;
     Ok(match child {
         Some((peer, workload)) => Action::Measure(ChildOptions { peer, workload, workers, budget }),

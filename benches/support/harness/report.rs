@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::fs;
 use std::thread;
 
-use runtime_benches::PeerName;
-
-use crate::options::Options;
-use crate::parent::{Cell, Results};
-use crate::workloads::Workload;
+use super::Workload;
+use super::options::Options;
+use super::parent::{Cell, Results};
+use crate::PeerName;
 
 /// A ratio of the table: its head, and whom it compares with us.
 const RATIOS: [(&str, &[PeerName]); 3] = [
@@ -18,8 +17,10 @@ const RATIOS: [(&str, &[PeerName]); 3] = [
 ];
 
 /// The workloads, one a line.
-pub(crate) fn list(workloads: &[Workload]) -> String {
-    let mut out = String::from("workload (* = of the ten), operations per iteration, operation; source\n");
+pub(super) fn list(workloads: &[Workload]) -> String {
+    let stars = workloads.iter().any(|workload| workload.of_the_ten);
+    let stars = if stars { " (* = of the ten)" } else { "" };
+    let mut out = format!("workload{stars}, operations per iteration, operation; source\n");
     for workload in workloads {
         let Workload { name, op, ops, source, .. } = workload;
         let star = star(workload);
@@ -29,7 +30,7 @@ pub(crate) fn list(workloads: &[Workload]) -> String {
 }
 
 /// What a reader must know to judge the figures.
-pub(crate) fn header(options: &Options) -> String {
+pub(super) fn header(options: &Options) -> String {
     let cpus = thread::available_parallelism().map_or(0, usize::from);
     let mut out = format!("machine: {cpus} CPUs, {}\n", cpu_model());
     let Options { rounds, workers, budget, .. } = options;
@@ -49,12 +50,12 @@ fn cpu_model() -> String {
 }
 
 /// The table, and below it the geometric means over the ten.
-pub(crate) fn table(options: &Options, workloads: &[Workload], results: &Results) -> String {
+pub(super) fn table(options: &Options, workloads: &[Workload], results: &Results) -> String {
     let mut out = format!("{:<26}", "workload");
     for peer in &options.peers {
         write!(out, "{peer:>12}").expect("a String takes everything");
         if options.verbose {
-            write!(out, "{:>20}", "min..max").expect("a String takes everything");
+            write!(out, "{:>24}", "min..max").expect("a String takes everything");
         }
     }
     for (head, _) in RATIOS {
@@ -62,7 +63,9 @@ pub(crate) fn table(options: &Options, workloads: &[Workload], results: &Results
     }
     out.push('\n');
     for (workload, cells) in workloads.iter().zip(&results.cells) {
-        out.push_str(&line(options, workload, cells));
+        for figure in workload.figures {
+            out.push_str(&line(options, workload, figure, cells));
+        }
     }
     for (head, rivals) in RATIOS {
         out.push_str(&mean_over_the_ten(options, workloads, results, head, rivals));
@@ -70,27 +73,28 @@ pub(crate) fn table(options: &Options, workloads: &[Workload], results: &Results
     out
 }
 
-fn line(options: &Options, workload: &Workload, cells: &[Cell]) -> String {
-    let mut out = format!("{} {:<24}", star(workload), workload.name);
+fn line(options: &Options, workload: &Workload, figure: &str, cells: &[Cell]) -> String {
+    let mut out = format!("{} {:<24}", star(workload), workload.row(figure));
     for cell in cells {
-        write!(out, "{:>12}", number(cell.median())).expect("a String takes everything");
+        write!(out, "{:>12}", number(cell.median(figure))).expect("a String takes everything");
         if options.verbose {
-            let spread = cell.spread().map(|(min, max)| format!("{min:.1}..{max:.1}"));
-            write!(out, "{:>20}", spread.unwrap_or_default()).expect("a String takes everything");
+            let spread = cell.spread(figure).map(|(min, max)| format!("{min:.1}..{max:.1}"));
+            write!(out, "{:>24}", spread.unwrap_or_default()).expect("a String takes everything");
         }
     }
     for (_, rivals) in RATIOS {
-        write!(out, "{:>12}", factor(ratio(options, cells, rivals))).expect("a String takes everything");
+        write!(out, "{:>12}", factor(ratio(options, figure, cells, rivals)))
+            .expect("a String takes everything");
     }
     out.push('\n');
     out
 }
 
 /// How many times as long as ours the fastest of `rivals` takes. Nothing if one of them has no figure.
-fn ratio(options: &Options, cells: &[Cell], rivals: &[PeerName]) -> Option<f64> {
+fn ratio(options: &Options, figure: &str, cells: &[Cell], rivals: &[PeerName]) -> Option<f64> {
     let median_of = |peer| {
         let index = options.peers.iter().position(|candidate| *candidate == peer)?;
-        cells[index].median()
+        cells[index].median(figure)
     };
     let mut fastest = f64::INFINITY;
     for &rival in rivals {
@@ -110,7 +114,7 @@ fn mean_over_the_ten(
         .iter()
         .zip(&results.cells)
         .filter(|(workload, _)| workload.of_the_ten)
-        .filter_map(|(_, cells)| ratio(options, cells, rivals))
+        .filter_map(|(workload, cells)| ratio(options, workload.figures[0], cells, rivals))
         .collect();
     if ratios.is_empty() {
         return String::new();
@@ -120,24 +124,13 @@ fn mean_over_the_ten(
 }
 
 /// Every round's figure, for whoever wants to compute something else.
-pub(crate) fn json(options: &Options, workloads: &[Workload], results: &Results) -> String {
-    let lines: Vec<String> = workloads
-        .iter()
-        .zip(&results.cells)
-        .map(|(workload, cells)| {
-            let peers: Vec<String> = options
-                .peers
-                .iter()
-                .zip(cells)
-                .map(|(peer, cell)| format!("\"{peer}\": {:?}", cell.rounds))
-                .collect();
-            let Workload { name, of_the_ten, .. } = workload;
-            let ns_per_op = peers.join(", ");
-            format!(
-                "    {{\"name\": \"{name}\", \"of_the_ten\": {of_the_ten}, \"ns_per_op\": {{{ns_per_op}}}}}"
-            )
-        })
-        .collect();
+pub(super) fn json(options: &Options, workloads: &[Workload], results: &Results) -> String {
+    let mut lines = Vec::new();
+    for (workload, cells) in workloads.iter().zip(&results.cells) {
+        for figure in workload.figures {
+            lines.push(json_line(options, workload, figure, cells));
+        }
+    }
     format!(
         "{{\n  \"cpu\": {:?},\n  \"workers\": {},\n  \"rounds\": {},\n  \"workloads\": [\n{}\n  ]\n}}\n",
         cpu_model(),
@@ -145,6 +138,17 @@ pub(crate) fn json(options: &Options, workloads: &[Workload], results: &Results)
         options.rounds,
         lines.join(",\n"),
     )
+}
+
+fn json_line(options: &Options, workload: &Workload, figure: &str, cells: &[Cell]) -> String {
+    let peers: Vec<String> = options
+        .peers
+        .iter()
+        .zip(cells)
+        .map(|(peer, cell)| format!("\"{peer}\": {:?}", cell.rounds(figure)))
+        .collect();
+    let (name, of_the_ten, ns_per_op) = (workload.row(figure), workload.of_the_ten, peers.join(", "));
+    format!("    {{\"name\": \"{name}\", \"of_the_ten\": {of_the_ten}, \"ns_per_op\": {{{ns_per_op}}}}}")
 }
 
 fn star(workload: &Workload) -> char {
