@@ -41,7 +41,9 @@ tsan() {
     export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
     # Absolute, as above.
     export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
-    run "$@"
+    # What counts descriptors would count those of the symbolizer, which starts at the first suppressed report.
+    run --skip five_thousand_connections --skip fifty_runtimes_with_sockets \
+        --skip a_task_that_is_cancelled_while_it_connects --skip a_connect_that_is_dropped_in_the_middle "$@"
 }
 
 [ "$which" = tsan ] || (asan "$@")

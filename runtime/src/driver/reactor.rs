@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) struct Reactor {
     poller: Poller,
     registry: Mutex<Registry>,
     /// Buffers, lent out for the time of a wait and its dispatch. One thread may dispatch while the next one waits.
-    spare: std::sync::Mutex<Vec<Events>>,
+    spare: Mutex<Vec<Events>>,
 }
 
 #[derive(Debug, Default)]
@@ -77,11 +77,7 @@ impl Registry {
 
 impl Reactor {
     pub(super) fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Reactor {
-            poller: Poller::new()?,
-            registry: Mutex::default(),
-            spare: std::sync::Mutex::default(),
-        }))
+        Ok(Arc::new(Reactor { poller: Poller::new()?, registry: Mutex::default(), spare: Mutex::default() }))
     }
 
     /// Watches `fd` from now on.
@@ -116,7 +112,7 @@ impl Reactor {
 
     /// Waits for events; who waits has the lead, so that there is one at a time.
     pub(super) fn wait(&self, timeout: Option<Duration>) -> Events {
-        let lent = self.spare().pop();
+        let lent = self.spare.lock().pop();
         let mut events = lent.unwrap_or_else(Events::new);
         // A wait can fail for want of kernel memory. There is nobody to tell; the next wait comes soon.
         if self.poller.wait(&mut events, timeout).is_err() {
@@ -138,12 +134,8 @@ impl Reactor {
             }
         }
         events.clear();
-        self.spare().push(events);
+        self.spare.lock().push(events);
         woken.into_iter().for_each(wake);
-    }
-
-    fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Events>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where an event disarms the object: asks for the next one if somebody waits.

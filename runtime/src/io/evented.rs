@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,8 @@ pub(crate) struct Evented<T: AsFd> {
     io: Option<T>,
     link: OnceLock<Registration>,
     linking: Mutex<()>,
+    /// There is a link. std's own word for that is in precompiled code, which ThreadSanitizer does not see.
+    linked: AtomicBool,
     /// Other descriptors of the object may exist: closing this one would leave it registered.
     foreign: bool,
     /// Until when nobody is to try to read, on the system's clock; zero if there is no such time.
@@ -92,6 +94,7 @@ impl<T: AsFd> Evented<T> {
             io: Some(io),
             link: OnceLock::new(),
             linking: Mutex::new(()),
+            linked: AtomicBool::new(false),
             foreign,
             rest: AtomicU64::new(0),
         }
@@ -112,9 +115,15 @@ impl<T: AsFd> Evented<T> {
         self.io.take().expect("consumed once")
     }
 
+    /// The registration, if there is one.
+    fn registration(&self) -> Option<&Registration> {
+        // ORDERING: Acquire, pairs with the Release store in `link`.
+        if self.linked.load(Ordering::Acquire) { self.link.get() } else { None }
+    }
+
     /// The registration, made now if there is none.
     fn link(&self) -> io::Result<&Registration> {
-        if let Some(link) = self.link.get() {
+        if let Some(link) = self.registration() {
             return Ok(link);
         }
         let reactor = handle::reactor()?;
@@ -126,7 +135,10 @@ impl<T: AsFd> Evented<T> {
                 Some(link) => link,
                 None => {
                     let registration = reactor.reactor.register(fd)?;
-                    self.link.get_or_init(|| registration)
+                    let link = self.link.get_or_init(|| registration);
+                    // ORDERING: Release, pairs with the load in `registration`.
+                    self.linked.store(true, Ordering::Release);
+                    link
                 }
             }
         };
@@ -152,7 +164,7 @@ impl<T: AsFd> Evented<T> {
             if self.rests(direction.wanted()).is_some() {
                 return Poll::Pending;
             }
-            let link = self.link.get();
+            let link = self.registration();
             let seen = match link.map(|link| link.source().ready(direction.wanted())) {
                 None => None,
                 Some(Poll::Ready(Ok(seen))) => Some(seen),
@@ -202,7 +214,7 @@ impl<T: AsFd> Evented<T> {
 
     /// Notes that a short count has emptied, or filled, the object.
     fn note_short(&self, direction: Direction, len: usize, result: &io::Result<usize>, seen: Option<Seen>) {
-        if let (Some(link), Some(seen), Ok(count)) = (self.link.get(), seen, result) {
+        if let (Some(link), Some(seen), Ok(count)) = (self.registration(), seen, result) {
             if *count < len && *count > 0 {
                 link.drained(seen, direction.wanted());
             }
@@ -276,7 +288,7 @@ impl<T: AsFd> Evented<T> {
         if self.rests(wanted).is_some() {
             return would_block();
         }
-        let link = self.link.get();
+        let link = self.registration();
         let seen = match link.map(|link| (link, link.source().ready(wanted))) {
             None => None,
             Some((_, Poll::Ready(seen))) => Some(seen?),
@@ -351,7 +363,7 @@ impl<T: AsFd> Evented<T> {
 
     /// Forgets what the object was seen to be ready for, unless there is news since.
     pub(crate) fn clear_ready(&self, readiness: Readiness) {
-        if let Some(link) = self.link.get() {
+        if let Some(link) = self.registration() {
             let wanted = readiness.ready.bits() & (readiness::READ | readiness::WRITE | readiness::PRIORITY);
             link.source().clear(readiness.seen, wanted);
         }
@@ -428,7 +440,7 @@ impl<T: AsFd> Wait<'_, T> {
 
 impl<T: AsFd> Drop for Wait<'_, T> {
     fn drop(&mut self) {
-        if let (Some(key), Some(link)) = (self.key, self.io.link.get()) {
+        if let (Some(key), Some(link)) = (self.key, self.io.registration()) {
             link.source().leave(key);
         }
     }

@@ -14,6 +14,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, recvmsg, send, sendmsg,
     shutdown,
 };
+use smallvec::SmallVec;
 
 use super::evented::{Direction, Evented};
 
@@ -177,13 +178,21 @@ fn cut<'a, 'b>(bufs: &'a [IoSlice<'b>]) -> (&'a [IoSlice<'b>], usize) {
     (bufs, bufs.iter().map(|buf| buf.len()).sum())
 }
 
+/// As many bytes are copied in less time than the kernel takes to read a list of buffers: the head of a response and a
+/// short body, say.
+const FLAT: usize = 1024;
+
 fn gather<T: AsFd>(io: &T, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
-    match (filled.next(), filled.next()) {
-        // One buffer goes the shorter way through the kernel.
-        (Some(one), None) => Ok(send(io, one, QUIET)?),
-        _ => Ok(sendmsg(io, bufs, &mut SendAncillaryBuffer::default(), QUIET)?),
+    if let (Some(one), None) = (filled.next(), filled.next()) {
+        return Ok(send(io, one, QUIET)?);
     }
+    if bufs.iter().map(|buf| buf.len()).sum::<usize>() > FLAT {
+        return Ok(sendmsg(io, bufs, &mut SendAncillaryBuffer::default(), QUIET)?);
+    }
+    let mut flat = SmallVec::<[u8; FLAT]>::new();
+    bufs.iter().for_each(|buf| flat.extend_from_slice(buf));
+    Ok(send(io, &flat, QUIET)?)
 }
 
 /// Says to the other side that nothing more will come. That it is gone already is no error.
