@@ -203,10 +203,12 @@ fn memory_returns_when_tasks_end() {
             round(20_000);
         }
         until(|| rt.metrics().live_tasks() == 0);
-        let grown = live_bytes() - before;
-        // A task is 72 bytes at least: 60,000 leaked ones would be four megabytes. What a deque outgrew meanwhile stays
-        // for a while, half a megabyte on each worker: other threads may still look at it.
-        assert!(grown < 2 << 20, "{grown} bytes stay");
+        // A task is 72 bytes at least: 20,000 leaked ones would be a megabyte and a half. What a deque outgrew goes back
+        // when no other thread may still look at it, which takes a few more tasks.
+        until(|| {
+            round(100);
+            live_bytes() - before < 64 << 10
+        });
     }
 }
 
