@@ -105,22 +105,21 @@ fn a_spawn_on_one_thread_is_one_allocation() {
 fn a_spawn_inside_a_task_is_one_allocation() {
     for rt in [single(), multi(1), multi(2)] {
         let measured = rt.spawn(async {
-            for warm_up in [true, false] {
+            let mut least = usize::MAX;
+            // What another thread allocates once, the one that waits here for example, is in one round only.
+            for _ in 0..4 {
                 let before = ALLOCATIONS.load(Ordering::SeqCst);
                 for _ in 0..ROUNDS {
                     let value = black_box(1_u32);
                     let task = runtime::spawn(async move { value + 1 });
                     assert_eq!(task.await.unwrap(), 2);
                 }
-                if !warm_up {
-                    return ALLOCATIONS.load(Ordering::SeqCst) - before;
-                }
+                least = least.min(ALLOCATIONS.load(Ordering::SeqCst) - before);
             }
-            unreachable!("the second round returns")
+            least
         });
         let allocations = rt.block_on(measured).unwrap();
-        // A few are those of the thread that waits here, which lies down for the first time meanwhile.
-        assert!((ROUNDS..=ROUNDS + 8).contains(&allocations), "{allocations} for {ROUNDS} spawns");
+        assert!((ROUNDS..=ROUNDS + 2).contains(&allocations), "{allocations} for {ROUNDS} spawns");
     }
 }
 
