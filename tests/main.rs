@@ -19,6 +19,7 @@ mod io_traits;
 mod join;
 mod local;
 mod metrics;
+mod monitor;
 mod nesting;
 mod net_exhaustion;
 mod net_faults;

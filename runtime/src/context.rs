@@ -3,6 +3,8 @@
 //! Promises and tasks need a place for callbacks and for failures that nobody saw, and must not name the runtime that
 //! gives it. The upper layers implement [`Executor`] and set [`Ambient`] for the threads they start or enter.
 
+mod stall;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::id::TaskId;
 use crate::loom::JoinHandle;
+
+pub use stall::{Stall, StallCause};
 
 /// A piece of work without a result.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -35,6 +39,9 @@ pub(crate) trait Host: Send + Sync {
     /// Starts a thread that stands in the runtime and runs `body`.
     fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>>;
 
+    /// Takes the report of a task that keeps its worker for too long.
+    fn stalled(&self, stall: Stall);
+
     /// True while jobs that block wait or run: a virtual clock has to wait for them.
     fn is_blocking(&self) -> bool;
 
@@ -50,6 +57,8 @@ pub(crate) trait Host: Send + Sync {
 pub(crate) enum Role {
     Worker,
     Blocking,
+    /// Runs no code of the user's but the handler of stalls.
+    Monitor,
 }
 
 /// The runtime that a thread stands in, without a reference count.
@@ -163,11 +172,11 @@ impl fmt::Display for Unobserved {
 pub(crate) fn report(executor: Option<Arc<dyn Executor>>, unobserved: Unobserved) {
     match executor {
         Some(executor) => executor.report(unobserved),
-        None => print(&unobserved),
+        None => print_line(&unobserved),
     }
 }
 
-/// The default handler. A standard error that is closed is no reason to panic.
-pub(crate) fn print(unobserved: &Unobserved) {
-    let _ = writeln!(std::io::stderr().lock(), "runtime: {unobserved}");
+/// What becomes of reports by default. A standard error that is closed is no reason to panic.
+pub(crate) fn print_line(report: &impl fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "runtime: {report}");
 }

@@ -8,12 +8,16 @@
 //!
 //! Source: Jon Gjengset, "Reducing tail latencies with automatic cooperative task yielding" (tokio blog, 2020).
 
+mod reins;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use crate::loom::local;
+
+pub(crate) use reins::Reins;
 
 /// 128 ready operations are a few microseconds of work; the figure that tokio settled on in 2020.
 const BUDGET: u32 = 128;

@@ -15,14 +15,15 @@ mod stop;
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::blocking::Pool;
 use crate::cell::{Meta, Task};
-use crate::context::{Executor, Host, Job, Role, Unobserved, print};
+use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
+use crate::error::drop_quietly;
 use crate::scheduler::{self, Shared};
 
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
@@ -61,7 +62,7 @@ impl Inner {
         let inner = Arc::new(Inner { shared, pool, config, id, stop: stop::Stop::default() });
         let host: Arc<dyn Host> = inner.clone();
         inner.pool.set_host(Arc::downgrade(&host));
-        shared.open(Arc::downgrade(&host));
+        shared.open(Arc::downgrade(&host), inner.config.monitor());
         if inner.config.start_paused {
             shared.driver().pause();
         }
@@ -89,10 +90,26 @@ impl Host for Inner {
             stop::set_own(handle.id());
             let hooks = handle.inner.config.hooks.clone();
             let _entered = handle.enter();
+            // The hooks are for threads on which the user's code runs.
+            if role == Role::Monitor {
+                return body();
+            }
             hooks.run_start();
             body();
             hooks.run_stop();
         })
+    }
+
+    fn stalled(&self, stall: Stall) {
+        match &self.config.on_stall {
+            // Its message was printed by the panic hook; the thread is needed all the same.
+            Some(handler) => {
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(stall))) {
+                    drop_quietly(payload);
+                }
+            }
+            None => print_line(&stall),
+        }
     }
 
     fn is_blocking(&self) -> bool {
@@ -118,7 +135,7 @@ impl Executor for Inner {
     fn report(&self, unobserved: Unobserved) {
         match &self.config.on_unobserved {
             Some(handler) => handler(unobserved),
-            None => print(&unobserved),
+            None => print_line(&unobserved),
         }
     }
 

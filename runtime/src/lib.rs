@@ -97,7 +97,7 @@ pub mod compat;
 mod gather;
 
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
-pub use context::Unobserved;
+pub use context::{Stall, StallCause, Unobserved};
 pub use error::{Error, ErrorKind};
 #[cfg(not(runtime_loom))]
 pub use gather::map_concurrent;

@@ -31,9 +31,12 @@ mod core;
 mod guest;
 mod idle;
 mod metrics;
+mod monitor;
 mod next;
+mod runner;
 mod seat;
 mod sleep;
+mod spare;
 mod stop;
 mod worker;
 
@@ -60,15 +63,23 @@ use crate::parker::Parker;
 pub(crate) use context::{entered, set_entered};
 pub(crate) use guest::{block_in_place, block_on};
 pub(crate) use metrics::Snapshot;
+pub(crate) use monitor::Options as MonitorOptions;
 
 use core::Core;
 use idle::Idle;
+use monitor::Monitor;
 use next::NextSlot;
+use runner::Runner;
 use seat::{Rouse, Seat};
+use spare::{Post, Spares};
 
 /// What one runtime's threads share.
 pub(crate) struct Shared {
+    /// The workers, and behind them the spare ones.
     processors: Box<[CachePadded<Processor>]>,
+    workers: usize,
+    spares: Spares,
+    monitor: Monitor,
     idle: Idle,
     injector: CachePadded<Injector<Runnable>>,
     /// Read by everybody for each task, written twice in a runtime's life.
@@ -94,6 +105,8 @@ struct Processor {
     owned: loom::Arc<Owned>,
     next: CachePadded<NextSlot>,
     stats: CachePadded<metrics::Stats>,
+    runner: Runner,
+    post: Post,
 }
 
 /// What threads that run no worker count.
@@ -136,16 +149,17 @@ impl Shared {
     pub(crate) fn obtain(flavor: Flavor, workers: usize) -> &'static Shared {
         let spare = {
             let mut spare = SPARE.lock();
-            let fits = |shared: &&Shared| shared.flavor == flavor && shared.processors.len() == workers;
+            let fits = |shared: &&Shared| shared.flavor == flavor && shared.workers == workers;
             spare.iter().position(fits).map(|index| spare.swap_remove(index))
         };
-        spare.unwrap_or_else(|| Box::leak(Box::new(Shared::new(flavor, workers))))
+        spare.unwrap_or_else(|| Box::leak(Box::new(Shared::new(flavor, workers, spare::most(flavor)))))
     }
 
     /// Opens the scheduler for tasks.
-    pub(crate) fn open(&self, host: Weak<dyn Host>) {
+    pub(crate) fn open(&self, host: Weak<dyn Host>, monitor: MonitorOptions) {
         *self.host.lock() = Some(host);
         self.driver.open();
+        self.monitor.open(monitor);
         // ORDERING: Release, the host comes before the phase that lets others use it.
         self.phase.store(OPEN, Ordering::Release);
     }
@@ -155,7 +169,7 @@ impl Shared {
         self.host.lock().as_ref()?.upgrade()
     }
 
-    fn new(flavor: Flavor, workers: usize) -> Self {
+    fn new(flavor: Flavor, workers: usize, spares: usize) -> Self {
         let processor = |index: usize| {
             let owned = Owned::new();
             let core = Core::new(index, Binder::new(owned.clone()));
@@ -165,12 +179,17 @@ impl Shared {
                 owned,
                 next: CachePadded::new(NextSlot::new()),
                 stats: CachePadded::default(),
+                runner: Runner::default(),
+                post: Post::default(),
             })
         };
         let stray_list = Owned::new();
         Shared {
-            processors: (0..workers).map(processor).collect(),
-            idle: Idle::new(workers, flavor == Flavor::MultiThread),
+            processors: (0..workers + spares).map(processor).collect(),
+            workers,
+            spares: Spares::new(workers),
+            monitor: Monitor::new(),
+            idle: Idle::new(workers, spares, flavor == Flavor::MultiThread),
             injector: CachePadded::new(Injector::new()),
             phase: CachePadded::new(AtomicU8::new(STOPPING)),
             flavor,
@@ -279,18 +298,22 @@ impl Shared {
         };
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
-            Ok(thread) => {
-                let ended: Vec<_> = {
-                    let mut life = self.life.lock();
-                    let threads = std::mem::take(&mut life.threads).into_iter().chain([thread]);
-                    let (ended, alive) = threads.partition(|thread| thread.is_finished());
-                    life.threads = alive;
-                    ended
-                };
-                drop(ended);
-            }
+            Ok(thread) => self.keep(thread),
             Err(error) => self.start_failed(worker, error),
         }
+        self.start_monitor();
+    }
+
+    /// Keeps a thread to be joined at the end, and forgets those that have ended.
+    fn keep(&self, thread: loom::JoinHandle<()>) {
+        let ended: Vec<_> = {
+            let mut life = self.life.lock();
+            let threads = std::mem::take(&mut life.threads).into_iter().chain([thread]);
+            let (ended, alive) = threads.partition(|thread| thread.is_finished());
+            life.threads = alive;
+            ended
+        };
+        drop(ended);
     }
 
     /// The system refused a thread: somebody else has to do the work, or the callers have to know.
@@ -323,7 +346,7 @@ impl Shared {
 
     /// True if some queue that others may take from is not empty.
     fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.processors.iter().any(|processor| !processor.stealer.is_empty())
+        !self.injector.is_empty() || self.reach().iter().any(|processor| !processor.stealer.is_empty())
     }
 
     /// True once tasks are no longer polled but failed.

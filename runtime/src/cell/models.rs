@@ -53,6 +53,8 @@ impl Host for Threads {
         Ok(JoinHandle(thread::spawn(body)))
     }
 
+    fn stalled(&self, _: crate::context::Stall) {}
+
     fn is_blocking(&self) -> bool {
         false
     }

@@ -125,6 +125,13 @@ impl Runnable {
         unsafe { self.0.as_ref() }.id
     }
 
+    /// Where the task was spawned.
+    #[inline]
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        // SAFETY: as in `id`.
+        unsafe { self.0.as_ref() }.location
+    }
+
     /// Asks the task to stop when its poll ends.
     pub(crate) fn cancel(&self) {
         // SAFETY: the runnable's runtime reference keeps the header alive.

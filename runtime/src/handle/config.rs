@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, io, thread};
 
-use crate::context::{Role, Unobserved};
+use crate::context::{Role, Stall, Unobserved};
 use crate::error::drop_quietly;
-use crate::scheduler::Flavor;
+use crate::scheduler::{Flavor, MonitorOptions};
 
 /// A function of the user's, called on the runtime's threads.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -28,6 +28,9 @@ pub(crate) struct Config {
     pub(crate) on_unobserved: Option<Arc<dyn Fn(Unobserved) + Send + Sync>>,
     pub(crate) name: Option<String>,
     pub(crate) start_paused: bool,
+    pub(crate) monitor: bool,
+    pub(crate) stall_threshold: Option<Duration>,
+    pub(crate) on_stall: Option<Arc<dyn Fn(Stall) + Send + Sync>>,
 }
 
 /// What runs when a thread starts and stops.
@@ -77,9 +80,11 @@ impl ThreadName {
                 let (what, count) = match role {
                     Role::Worker => ("worker", workers),
                     Role::Blocking => ("blocking", blocking),
+                    Role::Monitor => return format!("{prefix}-monitor"),
                 };
                 format!("{prefix}-{what}-{}", count.fetch_add(1, Ordering::Relaxed))
             }
+            ThreadName::Function(_) if role == Role::Monitor => "runtime-monitor".to_owned(),
             ThreadName::Function(name) => catch_unwind(AssertUnwindSafe(|| name()))
                 .map(|name| name.replace('\0', ""))
                 .unwrap_or_else(|payload| {
@@ -109,7 +114,24 @@ impl Config {
             on_unobserved: None,
             name: None,
             start_paused: false,
+            monitor: true,
+            stall_threshold: cfg!(debug_assertions).then_some(STALL_THRESHOLD),
+            on_stall: None,
         })
+    }
+}
+
+/// A poll longer than this delays whoever waits for its worker by as much as a slow network; while a program is being
+/// developed its author wants to know.
+const STALL_THRESHOLD: Duration = Duration::from_millis(100);
+
+impl Config {
+    /// What the runtime's monitor is to do. Where there is one thread, nothing can be passed on to another.
+    pub(crate) fn monitor(&self) -> MonitorOptions {
+        MonitorOptions {
+            rescue: self.monitor && self.flavor == Flavor::MultiThread,
+            report_after: self.stall_threshold.filter(|_| self.monitor),
+        }
     }
 }
 

@@ -85,6 +85,22 @@ impl Metrics {
         self.scheduler.parks
     }
 
+    /// Spare workers that run at this moment, because tasks keep the others; see
+    /// [`Builder::monitor`](crate::Builder::monitor).
+    pub fn spare_workers(&self) -> usize {
+        self.scheduler.spares
+    }
+
+    /// How often a spare worker was started, counted like [`tasks_spawned`](Self::tasks_spawned).
+    pub fn spare_workers_started(&self) -> u64 {
+        self.scheduler.summoned
+    }
+
+    /// Reports of polls that took too long, counted like [`tasks_spawned`](Self::tasks_spawned).
+    pub fn stalls(&self) -> u64 {
+        self.scheduler.stalls
+    }
+
     /// Timers that somebody waits for.
     pub fn timers(&self) -> usize {
         self.timers

@@ -86,6 +86,9 @@ mod shim {
         pub(crate) fn is_empty(&self) -> bool {
             self.len() == 0
         }
+        pub(crate) fn steal(&self) -> Steal<T> {
+            self.0.lock().unwrap().pop_front().map_or(Steal::Empty, Steal::Success)
+        }
         pub(crate) fn steal_batch_with_limit_and_pop(&self, to: &Worker<T>, limit: usize) -> Steal<T> {
             take_batch(&self.0, to, limit)
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
-use crate::context::Unobserved;
+use crate::context::{Stall, Unobserved};
 use crate::handle::{Config, Handle, Hook, Inner, MAX_WORKERS, ThreadName, build_global};
 use crate::scheduler::Flavor;
 
@@ -31,6 +31,9 @@ pub struct Builder {
     name: Option<String>,
     current_thread: bool,
     start_paused: bool,
+    no_monitor: bool,
+    stall_threshold: Option<Option<Duration>>,
+    on_stall: Option<Arc<dyn Fn(Stall) + Send + Sync>>,
 }
 
 impl Builder {
@@ -137,6 +140,56 @@ impl Builder {
         self
     }
 
+    /// Whether a thread looks after workers whose poll does not return. Default: yes.
+    ///
+    /// While a task blocks its thread or computes for milliseconds, the monitor passes on what its worker holds: the tasks
+    /// behind it, the timers, the sockets. If all workers are in such polls it starts spare ones, sixteen at most, so that
+    /// for this time more tasks may be polled at once than [`worker_threads`](Self::worker_threads) says. It looks once a
+    /// millisecond while any worker is awake, and sleeps while none is.
+    ///
+    /// On a [`current_thread`](Self::current_thread) runtime nothing can be passed on; there it only reports.
+    pub fn monitor(mut self, on: bool) -> Self {
+        self.no_monitor = !on;
+        self
+    }
+
+    /// How long a poll may take before the monitor reports it, to within some milliseconds; `None` for no reports. Default:
+    /// 100 ms in builds with debug assertions, and no reports in others, nor on a
+    /// [`current_thread`](Self::current_thread) runtime, for which a threshold means one thread.
+    ///
+    /// A poll that goes on is reported again when it has taken ten times as long; all polls together are reported at most
+    /// ten times a second.
+    pub fn stall_threshold(mut self, threshold: impl Into<Option<Duration>>) -> Self {
+        self.stall_threshold = Some(threshold.into());
+        self
+    }
+
+    /// Takes the reports of polls that take too long. Default: a line on standard error.
+    ///
+    /// Called on the monitor's thread while the poll still goes on: nobody else is looked after until it returns. A panic of
+    /// it is not passed on.
+    ///
+    /// ```
+    /// use std::{sync::mpsc, thread, time::Duration};
+    ///
+    /// let (sender, stalls) = mpsc::channel();
+    /// let rt = runtime::Runtime::builder()
+    ///     .stall_threshold(Duration::from_millis(10))
+    ///     .on_stall(move |stall| sender.send(stall).unwrap())
+    ///     .build()?;
+    /// let (done, until_reported) = mpsc::channel();
+    /// let task = rt.spawn(async move { until_reported.recv() });
+    /// let stall = stalls.recv().unwrap();
+    /// assert_eq!(stall.task_id, task.id());
+    /// assert_eq!(stall.cause, runtime::StallCause::Blocked);
+    /// done.send(()).unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_stall(mut self, handler: impl Fn(Stall) + Send + Sync + 'static) -> Self {
+        self.on_stall = Some(Arc::new(handler));
+        self
+    }
+
     /// Builds the runtime.
     ///
     /// # Errors
@@ -177,6 +230,9 @@ impl Builder {
         config.on_unobserved = self.on_unobserved;
         config.name = self.name;
         config.start_paused = self.start_paused;
+        config.monitor = !self.no_monitor;
+        config.stall_threshold = self.stall_threshold.unwrap_or(config.stall_threshold);
+        config.on_stall = self.on_stall;
         Ok(config)
     }
 }
@@ -208,6 +264,8 @@ impl Config {
         let mut config = Config::standard(workers)?;
         if current_thread {
             config.flavor = Flavor::CurrentThread;
+            // A runtime that has no thread of its own has none for the monitor either, unless that is asked for.
+            config.stall_threshold = None;
         }
         Ok(config)
     }

@@ -157,7 +157,7 @@ impl Context {
             None => {
                 let worker = self.core.borrow().as_ref().map(|core| core.index);
                 if let Some(worker) = worker {
-                    driver.timers().fire(worker, driver.clock().now());
+                    driver.timers().fire(self.shared.shard(worker), driver.clock().now());
                 }
             }
             Some(lead) => {
@@ -240,7 +240,12 @@ impl Context {
 impl Shared {
     /// The set of timers for threads that run no worker.
     pub(super) fn outsiders(&self) -> usize {
-        self.processors.len()
+        self.workers
+    }
+
+    /// A worker's set of timers. A spare one leaves its timers with those of the outsiders when it goes.
+    fn shard(&self, worker: usize) -> usize {
+        worker.min(self.outsiders())
     }
 
     /// The driver, for what looks at it from outside.
@@ -250,7 +255,7 @@ impl Shared {
 
     /// Arms a timer, seen from `now`; `None` if the runtime is gone.
     pub(crate) fn arm(&'static self, now: u64, deadline: u64, waker: &Waker) -> Option<Armed> {
-        let shard = self.current_worker().unwrap_or(self.outsiders());
+        let shard = self.current_worker().map_or(self.outsiders(), |worker| self.shard(worker));
         let armed = self.driver.timers().arm(shard, now, deadline, waker)?;
         if !self.attends_later() {
             self.attend();
@@ -332,7 +337,7 @@ impl Shared {
         // Jobs and roots first: what they wake is queued before they are over.
         let idle =
             next != u64::MAX && !self.is_stopping() && self.held.load(Ordering::Acquire) == 0 && !blocking();
-        if !idle || !self.idle.all_asleep() || self.has_work() {
+        if !idle || !self.idle.all_asleep(self.spares.in_use()) || self.has_work() {
             return false;
         }
         self.driver.clock().advance_to(next);

@@ -115,7 +115,7 @@ impl Core {
                 return Some(runnable);
             }
         }
-        if shared.processors.len() == 1 {
+        if shared.reach().len() == 1 {
             return None;
         }
         self.searching = self.searching || shared.idle.search(self.index);
@@ -128,7 +128,7 @@ impl Core {
     /// Moves this worker's share of the injected tasks behind its own, so that all run in about the order of arrival.
     #[cold]
     pub(super) fn take_share(&mut self, shared: &'static Shared) {
-        let mut left = (shared.injector.len() / shared.processors.len() + 1).min(SHARE);
+        let mut left = (shared.injector.len() / shared.workers + 1).min(SHARE);
         while left > 0 {
             let before = self.deque.len();
             if insist(|| shared.injector.steal_batch_with_limit(&self.deque, left)).is_none() {
@@ -139,7 +139,7 @@ impl Core {
     }
 
     fn victims(&mut self, shared: &'static Shared) -> impl Iterator<Item = usize> + use<> {
-        let (count, own) = (shared.processors.len(), self.index);
+        let (count, own) = (shared.reach().len(), self.index);
         let start = self.rng.below(count);
         (start..count).chain(0..start).filter(move |victim| *victim != own)
     }
@@ -193,7 +193,7 @@ pub(super) fn steal_one(injector: &Injector<Runnable>) -> Option<Runnable> {
 }
 
 /// Tries again after a lost race, a few times.
-fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
+pub(super) fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
     for _ in 0..RETRIES {
         match steal() {
             Steal::Success(stolen) => return Some(stolen),

@@ -307,9 +307,10 @@ impl Context {
             shared.runner_came();
         }
         shared.idle.set_manned(taken.core.index, true);
-        let mut core = taken.core;
-        core.searching = taken.searching;
-        self.core.replace(Some(core));
+        self.take_up(taken);
+        if shared.flavor == Flavor::CurrentThread {
+            shared.start_monitor();
+        }
         true
     }
 

@@ -39,6 +39,7 @@ const SEARCHER: u64 = 1 << PER_WORD;
 #[derive(Debug)]
 pub(super) struct Idle {
     words: Box<[Word]>,
+    /// The first so many places are workers; the rest is for the spare ones of the monitor.
     workers: usize,
     /// A hint whom not to prefer: the worker that attends the driver.
     leader: AtomicUsize,
@@ -66,19 +67,23 @@ fn searching(state: u64) -> u64 {
     state >> PER_WORD
 }
 
+/// The bits of one word that belong to workers, and not to spare ones.
+fn ordinary(workers: usize, word: usize) -> u64 {
+    (1 << workers.saturating_sub(word * PER_WORD).min(PER_WORD)) - 1
+}
+
 impl Idle {
-    /// All workers parked or, where a worker is only there while somebody lends it a thread, none.
-    pub(super) fn new(workers: usize, parked: bool) -> Self {
+    /// All workers parked or, where a worker is only there while somebody lends it a thread, none; and no spare one.
+    pub(super) fn new(workers: usize, spares: usize, parked: bool) -> Self {
         let word = |index: usize| {
-            let count = (workers - index * PER_WORD).min(PER_WORD);
-            let bits = if parked { (1 << count) - 1 } else { 0 };
+            let bits = if parked { ordinary(workers, index) } else { 0 };
             Word {
                 state: CachePadded::new(AtomicU64::new(bits)),
                 manned: CachePadded::new(AtomicU64::new(0)),
             }
         };
         Idle {
-            words: (0..workers.div_ceil(PER_WORD)).map(word).collect(),
+            words: (0..(workers + spares).div_ceil(PER_WORD)).map(word).collect(),
             workers,
             leader: AtomicUsize::new(NOBODY),
         }
@@ -110,10 +115,24 @@ impl Idle {
         }
     }
 
-    /// True if no worker runs or searches.
-    pub(super) fn all_asleep(&self) -> bool {
-        self.parked() == self.workers
-            && self.words.iter().all(|word| searching(word.state.load(Ordering::Acquire)) == 0)
+    /// True if no worker runs or searches, nor any of so many spare ones.
+    pub(super) fn all_asleep(&self, spares: usize) -> bool {
+        let states = self.words.iter().map(|word| word.state.load(Ordering::Acquire));
+        let (parked, searchers) = states.fold((0, 0), |(parked, searchers), state| {
+            (parked + (state & PARKED).count_ones() as usize, searchers + searching(state))
+        });
+        parked == self.workers + spares && searchers == 0
+    }
+
+    /// True if any worker sleeps, also a spare one.
+    pub(super) fn anybody_sleeps(&self) -> bool {
+        self.words.iter().any(|word| word.state.load(Ordering::Relaxed) & PARKED != 0)
+    }
+
+    /// True if the worker sleeps, or is free to be run.
+    pub(super) fn is_parked(&self, worker: usize) -> bool {
+        let (word, bit) = self.of(worker);
+        word.state.load(Ordering::Relaxed) & bit != 0
     }
 
     /// True if a submission calls for a wake-up: somebody sleeps and nobody searches.
@@ -144,21 +163,24 @@ impl Idle {
         self.take(Prefer::Manned, true)
     }
 
-    /// Takes one sleeper out of the bitmap without counting it; the caller runs in its place.
+    /// Takes one sleeper out of the bitmap without counting it; the caller runs in its place. Never a spare one, which
+    /// goes when its own thread does.
     pub(super) fn claim(&self, prefer: Prefer) -> Option<usize> {
         self.take(prefer, false)
     }
 
     fn take(&self, prefer: Prefer, as_searcher: bool) -> Option<usize> {
         for (index, word) in self.words.iter().enumerate() {
+            let eligible = if as_searcher { PARKED } else { ordinary(self.workers, index) };
             let mut state = word.state.load(Ordering::Relaxed);
-            while state & PARKED != 0 && !(as_searcher && searching(state) > 0) {
+            while state & eligible != 0 && !(as_searcher && searching(state) > 0) {
+                let parked = state & eligible;
                 let manned = word.manned.load(Ordering::Relaxed);
-                let wanted = state & PARKED & if prefer == Prefer::Manned { manned } else { !manned };
+                let wanted = parked & if prefer == Prefer::Manned { manned } else { !manned };
                 let leader = self.leader_bit(index);
                 // Rather not the leader: it would be roused in a dearer way, and leave the driver to nobody.
-                let choices = [wanted & !leader, wanted, state & PARKED & !leader, state & PARKED];
-                let from = choices.into_iter().find(|choice| *choice != 0).unwrap_or(state & PARKED);
+                let choices = [wanted & !leader, wanted, parked & !leader, parked];
+                let from = choices.into_iter().find(|choice| *choice != 0).unwrap_or(parked);
                 let bit = from & from.wrapping_neg();
                 let next = (state & !bit) + if as_searcher { SEARCHER } else { 0 };
                 // ORDERING: AcqRel, so that what the sleeper left is visible and the next taker sees it through us.
@@ -230,11 +252,11 @@ impl Idle {
         }
     }
 
-    /// How many workers sleep, for metrics.
+    /// How many workers sleep, spare ones not counted.
     pub(super) fn parked(&self) -> usize {
-        self.words
-            .iter()
-            .map(|word| (word.state.load(Ordering::Relaxed) & PARKED).count_ones() as usize)
-            .sum()
+        let parked = |(index, word): (usize, &Word)| {
+            (word.state.load(Ordering::Relaxed) & ordinary(self.workers, index)).count_ones() as usize
+        };
+        self.words.iter().enumerate().map(parked).sum()
     }
 }

@@ -1,8 +1,12 @@
 //! Counters: each written by one worker with plain stores, read by anybody.
+#![expect(unsafe_code, reason = "a reference that lives for ever, kept in an atomic")]
+
+use std::panic::Location;
+use std::ptr;
 
 use super::Shared;
 use crate::id::TaskId;
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// What one worker counts.
 #[derive(Debug, Default)]
@@ -13,14 +17,17 @@ pub(super) struct Stats {
     pub(super) stolen: Counter,
     pub(super) parks: Counter,
     current: AtomicU64,
+    /// Where that task was spawned.
+    location: AtomicPtr<Location<'static>>,
 }
 
 impl Stats {
     /// Notes the task that is about to be polled.
     #[inline]
-    pub(super) fn enter(&self, id: TaskId) {
-        // ORDERING: Relaxed, for reports only.
+    pub(super) fn enter(&self, id: TaskId, location: &'static Location<'static>) {
+        // ORDERING: Relaxed, for the monitor and for reports only, which bear a task with another's location.
         self.current.store(id.get(), Ordering::Relaxed);
+        self.location.store(ptr::from_ref(location).cast_mut(), Ordering::Relaxed);
     }
 
     /// No task is being polled any more.
@@ -32,6 +39,12 @@ impl Stats {
     /// The task that is being polled.
     pub(super) fn current(&self) -> Option<TaskId> {
         TaskId::from_raw(self.current.load(Ordering::Relaxed))
+    }
+
+    /// Where the task that was polled last was spawned.
+    pub(super) fn location(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: null, or stored by `enter` from a reference that lives for ever.
+        unsafe { self.location.load(Ordering::Relaxed).as_ref() }
     }
 }
 
@@ -65,22 +78,28 @@ pub(crate) struct Snapshot {
     pub(crate) polls: u64,
     pub(crate) stolen: u64,
     pub(crate) parks: u64,
+    pub(crate) spares: usize,
+    pub(crate) summoned: u64,
+    pub(crate) stalls: u64,
 }
 
 impl Shared {
     /// The tasks that are being polled at this moment.
     pub(crate) fn polling(&self) -> Vec<TaskId> {
-        self.processors.iter().filter_map(|processor| processor.stats.current()).collect()
+        self.reach().iter().filter_map(|processor| processor.stats.current()).collect()
     }
 
     /// Figures of this moment; each is exact, together they are not of one instant.
     pub(crate) fn snapshot(&self) -> Snapshot {
         // Completions first: a task that ends in between is then counted as alive, never as a negative.
         let mut snapshot = Snapshot {
-            workers: self.processors.len(),
+            workers: self.workers,
             parked: self.idle.parked(),
             injected: self.injector.len(),
             completed: self.remote.completed.load(Ordering::Relaxed),
+            spares: self.spares.in_use(),
+            summoned: self.monitor.counts.summoned.load(Ordering::Relaxed),
+            stalls: self.monitor.counts.stalls.load(Ordering::Relaxed),
             ..Snapshot::default()
         };
         for processor in &self.processors {

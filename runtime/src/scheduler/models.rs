@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "a scheduler lives for ever, but not longer than one execution of a model")]
 
 mod driver;
+mod monitor;
 
 use std::future::poll_fn;
 use std::sync::Mutex as StdMutex;
@@ -30,21 +31,22 @@ const MANY: usize = usize::MAX;
 
 /// Runs `body` in every interleaving with an open scheduler that can start so many threads, and shuts it down in one.
 fn model(workers: usize, threads: usize, body: impl Fn(&'static Shared) + Send + Sync + 'static) {
-    model_of(Flavor::MultiThread, workers, threads, body);
+    model_of(Flavor::MultiThread, workers, 0, threads, body);
 }
 
 fn model_of(
     flavor: Flavor,
     workers: usize,
+    spares: usize,
     threads: usize,
     body: impl Fn(&'static Shared) + Send + Sync + 'static,
 ) {
     ::loom::model(move || {
         let host = Threads::host(threads);
-        let memory = Box::into_raw(Box::new(Shared::new(flavor, workers)));
+        let memory = Box::into_raw(Box::new(Shared::new(flavor, workers, spares)));
         // SAFETY: freed below, when the threads that know the scheduler have ended.
         let shared: &'static Shared = unsafe { &*memory };
-        shared.open(Arc::downgrade(&host));
+        shared.open(Arc::downgrade(&host), MonitorOptions::default());
         body(shared);
         ::loom::stop_exploring();
         shut_down(shared);
@@ -92,7 +94,7 @@ impl Event {
 #[test]
 fn the_idle_word_loses_no_submission() {
     ::loom::model(|| {
-        let idle = loom::Arc::new(Idle::new(1, false));
+        let idle = loom::Arc::new(Idle::new(1, 0, false));
         let work = loom::Arc::new(AtomicBool::new(false));
         let parker = Parker::new();
         let submitter = {
@@ -121,7 +123,7 @@ fn the_idle_word_loses_no_submission() {
 #[test]
 fn a_search_that_ends_covers_what_was_submitted_meanwhile() {
     ::loom::model(|| {
-        let idle = loom::Arc::new(Idle::new(2, true));
+        let idle = loom::Arc::new(Idle::new(2, 0, true));
         let work = loom::Arc::new(AtomicBool::new(false));
         assert_eq!(idle.notify(), Some(0));
         let submitter = {
@@ -315,7 +317,7 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
         shut_down(shared);
         shared.reset();
         let host = Threads::host(MANY);
-        shared.open(Arc::downgrade(&host));
+        shared.open(Arc::downgrade(&host), MonitorOptions::default());
         assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
         let _ = block_on(task);
         waker.join().unwrap();
@@ -328,7 +330,7 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
 /// A root that is woken by the same thread that queues a task, and so may leave with a notification of its worker.
 #[test]
 fn the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter() {
-    model_of(Flavor::CurrentThread, 1, 0, |shared| {
+    model_of(Flavor::CurrentThread, 1, 0, 0, |shared| {
         let (event, last) = (Event::new(), Event::new());
         let next = Parker::new();
         let submitter = {
@@ -349,7 +351,7 @@ fn the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter() {
 
 #[test]
 fn two_guests_take_turns_on_a_current_thread() {
-    model_of(Flavor::CurrentThread, 1, 0, |shared| {
+    model_of(Flavor::CurrentThread, 1, 0, 0, |shared| {
         let other = thread::spawn(move || {
             let task = spawn(shared, async { 1 });
             assert_eq!(guest::block_on(shared, task).unwrap(), 1);

@@ -3,7 +3,7 @@
 //! Only the worker that owns the slot fills it; others may empty it. Filling it is never announced by a wake-up: a woken
 //! worker would take the task away from the cache it is for (tokio issue 8065 measured the cost: 8.5 % CPU). So a worker
 //! that is about to sleep looks for slots whose owner has been in one poll for a while; a task that is put in the slot
-//! while all others sleep already waits for the end of that poll, until there is a monitor to see it.
+//! while all others sleep already is seen by the monitor.
 #![expect(unsafe_code, reason = "a runnable is stored as a raw pointer")]
 
 use std::ptr::{self, NonNull};

@@ -197,9 +197,18 @@ impl<C> Seat<C> {
 
     /// Offers the worker, whose bit the caller cleared and which it counted as searching, to its sleeper.
     pub(super) fn notify(&self) -> Rouse {
+        self.offer(Offer::Search)
+    }
+
+    /// Offers the worker, whose bit the caller cleared or which has none, to its sleeper.
+    pub(super) fn summon(&self) -> Rouse {
+        self.offer(Offer::Run)
+    }
+
+    fn offer(&self, offer: Offer) -> Rouse {
         let mut inner = self.inner.lock();
         debug_assert!(inner.core.is_some() && inner.offer.is_none(), "a bit has one taker");
-        inner.offer = Some(Offer::Search);
+        inner.offer = Some(offer);
         inner.sleeper.clone().map_or(Rouse::Start, Rouse::Unpark)
     }
 

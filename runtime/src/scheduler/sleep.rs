@@ -94,6 +94,9 @@ impl Context {
     #[cold]
     pub(super) fn sleep(&self, woken: &impl Fn() -> bool) -> Option<Exit> {
         let shared = self.shared;
+        if self.is_dismissed() {
+            return Some(Exit::Dismissed);
+        }
         let mut core = self.core.take().expect("the loop has just used the core");
         let (worker, searching) = (core.index, std::mem::take(&mut core.searching));
         let mut suspicious = core.suspect.is_some() && core.looks < LOOKS;
@@ -138,13 +141,11 @@ impl Context {
 
     /// Goes on with the core in hand, and with what was found while it was put down.
     fn awake(&self, taken: Taken<Core>, stopping: bool, found: Found) -> Option<Exit> {
-        let mut core = taken.core;
-        core.searching = taken.searching;
-        let own = self.own(&core);
-        let empty = core.is_empty() && own.next.is_empty() && !self.shared.has_work();
+        let own = self.own(&taken.core);
+        let empty = taken.core.is_empty() && own.next.is_empty() && !self.shared.has_work();
         // A task whose first poll met the stop was bound after the walk: whoever polled it looks again before it leaves.
         let done = stopping && empty && !self.shared.cancel_waiting();
-        self.core.replace(Some(core));
+        self.take_up(taken);
         // With the core in hand, so that those who are woken queue here.
         self.dispatch(found);
         done.then_some(Exit::Stopped)
@@ -160,7 +161,9 @@ impl Context {
         let searching = std::mem::take(&mut core.searching);
         let manned = own.seat.give_back(core);
         shared.idle.set_manned(worker, manned);
-        if shared.flavor == super::Flavor::CurrentThread {
+        if shared.is_spare(worker) {
+            shared.spare_left(worker, searching);
+        } else if shared.flavor == super::Flavor::CurrentThread {
             if searching && !mutant!("guest_keeps_the_search") {
                 // Whoever takes the worker next looks at every queue first.
                 let _ = shared.idle.found(worker);
@@ -178,9 +181,7 @@ impl Context {
         match shared.processors[worker].seat.occupy(&self.parker) {
             Ok(taken) => {
                 shared.idle.set_manned(worker, true);
-                let mut core = taken.core;
-                core.searching = taken.searching;
-                self.core.replace(Some(core));
+                self.take_up(taken);
                 true
             }
             Err(Occupied(sleeper)) => {
@@ -188,5 +189,19 @@ impl Context {
                 false
             }
         }
+    }
+
+    /// True if this thread runs a spare worker that is not needed any more.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.core.borrow().as_ref().is_some_and(|core| self.own(core).post.is_dismissed())
+    }
+
+    /// Goes on with a core: its worker is this thread's until the core is put down again.
+    pub(super) fn take_up(&self, taken: Taken<Core>) {
+        let mut core = taken.core;
+        core.searching = taken.searching;
+        self.own(&core).runner.set();
+        self.core.replace(Some(core));
+        self.shared.monitor.stir();
     }
 }

@@ -52,6 +52,7 @@ impl Shared {
         fence(Ordering::SeqCst);
         self.cancel_waiting();
         self.driver.close();
+        self.monitor.close();
         self.wake_everybody();
         // As every submission: those that are awake may have looked already, and a worker may have no thread yet.
         self.idle.submitted();
@@ -204,6 +205,7 @@ impl Shared {
         self.threads().clear();
         *self.host.lock() = None;
         self.idle.forget_threads();
+        self.forget_spares();
         for processor in &self.processors {
             processor.seat.reset();
         }

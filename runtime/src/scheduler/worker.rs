@@ -24,18 +24,18 @@ pub(super) enum Exit {
     LostCore,
     /// The future of `block_on` was woken.
     Woken,
+    /// A spare worker that is not needed any more.
+    Dismissed,
 }
 
 /// The body of a worker's own thread.
 pub(super) fn main(shared: &'static Shared, worker: usize) {
     let context = Context::new(shared, false);
     if let Some(taken) = shared.processors[worker].seat.start(&context.parker) {
-        let mut core = taken.core;
-        core.searching = taken.searching;
-        context.core.replace(Some(core));
+        context.take_up(taken);
         set_async(true);
         let _precise = Precise::set();
-        context::scope(&context, || while context.run(|| false) != Exit::Stopped && context.reoccupy() {});
+        context::scope(&context, || while context.run(|| false) == Exit::LostCore && context.reoccupy() {});
         context.leave_seat();
         shared.offer_work();
         set_async(false);
@@ -57,6 +57,12 @@ impl Context {
         loop {
             if self.housekeeping.turn() {
                 self.housekeep();
+                if self.is_dismissed() {
+                    return Exit::Dismissed;
+                }
+            } else if cfg!(runtime_loom) && self.is_dismissed() {
+                // A model has no time for so many turns.
+                return Exit::Dismissed;
             }
             let picked = {
                 let mut core = self.core.borrow_mut();
@@ -109,7 +115,7 @@ impl Context {
     /// Polls a task, or fails it if the runtime is stopping.
     #[inline]
     fn execute(&self, runnable: Runnable, own: &'static Processor) {
-        own.stats.enter(runnable.id());
+        own.stats.enter(runnable.id(), runnable.location());
         let completed = if self.shared.is_stopping() {
             runnable.fail(Error::shutdown());
             true

@@ -1,0 +1,207 @@
+//! The monitor: a thread that looks after workers whose poll does not return.
+//!
+//! Nothing inside the scheduler can see a poll that blocks or computes for long: its thread is in foreign code, and those
+//! that sleep are asleep. So one thread of its own looks at each worker about once a millisecond, while some worker is
+//! awake. A worker that has been in the same poll since the last look is *stuck*, and what only it could have passed on is
+//! passed on for it ([`rescue`]): the task in its next slot, what is queued behind it, the driver without a leader. If all
+//! are stuck, a spare worker comes ([`super::spare`]).
+//!
+//! # The price
+//! A worker writes which task it polls, and counts polls: plain stores that the reports of the shutdown need as well. A
+//! thread that takes a worker up looks whether the monitor sleeps. All else is the monitor's own time.
+//!
+//! # Sleep
+//! While no worker is awake the monitor sleeps without a limit (I9). *Monitor*: 1. say that it sleeps; 2. `fence(SeqCst)`;
+//! 3. look whether all workers are at rest; 4. sleep. *Who takes a worker up*: 1. the worker's bit is cleared, or its seat
+//! emptied; 2. `fence(SeqCst)`; 3. look whether the monitor sleeps, and wake it. The fences order (1, 3) against (1, 3).
+//!
+//! Source: the `sysmon` thread of Go's scheduler (runtime/proc.go) retakes processors from system calls in the same way.
+
+mod rescue;
+mod thread_clock;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use super::{Flavor, Shared};
+use crate::context::Role;
+use crate::driver::Precise;
+use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::loom::{Arc, mutant};
+use crate::parker::Parker;
+
+use watch::{Next, Watch};
+
+/// What a runtime's monitor is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Pass on what stuck workers hold.
+    pub(crate) rescue: bool,
+    /// Report polls that take longer than this.
+    pub(crate) report_after: Option<Duration>,
+}
+
+/// One scheduler's monitor, as the workers see it.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    on: AtomicBool,
+    rescues: AtomicBool,
+    /// In nanoseconds; never, if there are to be no reports.
+    report_after: AtomicU64,
+    /// Which runtime the thread serves: one that is late for the end of its own leaves the next one alone.
+    life: AtomicU64,
+    started: AtomicBool,
+    asleep: AtomicBool,
+    parker: Arc<Parker>,
+    pub(super) counts: Counts,
+}
+
+/// What the monitor has done, for metrics.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Polls that kept a worker until others had to be helped.
+    pub(super) stalls: AtomicU64,
+    /// Spare workers started.
+    pub(super) summoned: AtomicU64,
+}
+
+impl Monitor {
+    pub(super) fn new() -> Self {
+        Monitor {
+            on: AtomicBool::new(false),
+            rescues: AtomicBool::new(false),
+            report_after: AtomicU64::new(u64::MAX),
+            life: AtomicU64::new(0),
+            started: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            parker: Parker::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Serves a new runtime, once its first thread is there. Nobody watches meanwhile.
+    pub(super) fn open(&self, options: Options) {
+        let Options { rescue, report_after } = options;
+        let after =
+            report_after.map_or(u64::MAX, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self.report_after.store(after, Ordering::Relaxed);
+        self.rescues.store(rescue, Ordering::Relaxed);
+        self.started.store(false, Ordering::Relaxed);
+        self.on.store(rescue || report_after.is_some(), Ordering::Relaxed);
+    }
+
+    /// The runtime ends: its workers look after themselves.
+    pub(super) fn close(&self) {
+        self.on.store(false, Ordering::Relaxed);
+        // ORDERING: AcqRel, so that a thread which reads the new life comes after the end of the old one.
+        self.life.fetch_add(1, Ordering::AcqRel);
+        self.parker.unpark();
+    }
+
+    /// Some thread has taken a worker up: there may be something to watch.
+    #[inline]
+    pub(super) fn stir(&self) {
+        if !self.on.load(Ordering::Relaxed) {
+            return;
+        }
+        if !mutant!("stir_without_fence") {
+            // ORDERING: pairs with the fence in `sleep`, see the module's head.
+            fence(Ordering::SeqCst);
+        }
+        if self.asleep.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        // One of those who take workers up at the same time is enough.
+        if self.asleep.swap(false, Ordering::Relaxed) {
+            self.parker.unpark();
+        }
+    }
+
+    /// Sleeps until some worker is awake.
+    fn sleep(&self, shared: &Shared) {
+        self.asleep.store(true, Ordering::Relaxed);
+        if !mutant!("monitor_sleeps_without_fence") {
+            // ORDERING: pairs with the fence in `stir`.
+            fence(Ordering::SeqCst);
+        }
+        if shared.all_at_rest() {
+            self.parker.park();
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, runtime_loom))]
+impl Monitor {
+    /// Watches, but has no thread: the model is the monitor.
+    pub(super) fn without_a_thread(&self) {
+        self.open(Options { rescue: true, report_after: None });
+        self.started.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, runtime_loom))]
+impl Shared {
+    /// Sleeps as the monitor does, until some worker is awake.
+    pub(super) fn sleep_as_monitor(&self) {
+        while self.all_at_rest() {
+            self.monitor.sleep(self);
+        }
+    }
+
+    /// One look of a monitor that has seen nothing yet.
+    pub(super) fn look_as_monitor(&'static self) {
+        Watch::new(self).look(Instant::now());
+    }
+}
+
+/// The body of the monitor's thread.
+fn run(shared: &'static Shared, life: u64) {
+    let monitor = &shared.monitor;
+    let _precise = Precise::set();
+    let mut watch = Watch::new(shared);
+    while monitor.life.load(Ordering::Acquire) == life {
+        match watch.look(Instant::now()) {
+            Next::Look(after) => monitor.parker.park_timeout(after),
+            Next::Sleep => monitor.sleep(shared),
+        }
+    }
+}
+
+impl Shared {
+    /// Starts the monitor's thread, unless it is there or not wanted. Without a thread for it the runtime does without; the
+    /// next thread that is started brings another try.
+    pub(super) fn start_monitor(&'static self) {
+        let monitor = &self.monitor;
+        let wanted = monitor.on.load(Ordering::Relaxed) && !monitor.started.load(Ordering::Relaxed);
+        if !wanted || monitor.started.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let life = monitor.life.load(Ordering::Acquire);
+        let body = Box::new(move || run(self, life));
+        match self.host().map(|host| host.start_thread(Role::Monitor, body)) {
+            Some(Ok(thread)) => self.keep(thread),
+            _ => monitor.started.store(false, Ordering::Relaxed),
+        }
+    }
+
+    /// The worker needs nobody to watch it: it sleeps, or nobody runs it.
+    fn is_at_rest(&self, worker: usize) -> bool {
+        if self.idle.is_parked(worker) {
+            return true;
+        }
+        let processor = &self.processors[worker];
+        if self.is_spare(worker) {
+            return !processor.post.is_taken();
+        }
+        self.flavor == Flavor::CurrentThread && processor.seat.is_free()
+    }
+
+    fn all_at_rest(&self) -> bool {
+        self.spares.in_use() == 0 && (0..self.workers).all(|worker| self.is_at_rest(worker))
+    }
+}

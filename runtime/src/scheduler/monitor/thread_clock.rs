@@ -1,0 +1,38 @@
+//! The processor time of another thread.
+#![cfg_attr(not(runtime_loom), expect(unsafe_code, reason = "the clock of another thread has no safe form"))]
+
+use std::time::Duration;
+
+/// How much processor time the thread has used; `None` if it has ended, or the system does not say.
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+pub(super) fn cpu_time(thread: u32) -> Option<Duration> {
+    /// `CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK` of Linux: scheduled time, of one thread.
+    const OF_THREAD: i32 = 2 | 4;
+
+    let thread = i32::try_from(thread).ok().filter(|thread| *thread > 0)?;
+    let clock = (!thread << 3) | OF_THREAD;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a timespec to write to; a clock that does not exist is an error.
+    let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    (error == 0).then(|| Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs()))
+}
+
+#[cfg(not(all(target_os = "linux", not(runtime_loom))))]
+pub(super) fn cpu_time(_: u32) -> Option<Duration> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux", not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_computes_uses_time_and_one_that_is_gone_has_none() {
+        let own = || rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let before = cpu_time(own()).unwrap();
+        while cpu_time(own()).unwrap() - before < Duration::from_millis(1) {}
+        assert_eq!(cpu_time(std::thread::spawn(own).join().unwrap()), None);
+        assert_eq!(cpu_time(0), None);
+    }
+}

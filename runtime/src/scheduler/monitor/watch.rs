@@ -1,0 +1,221 @@
+//! What the monitor remembers of each worker from one look to the next, and when it looks again.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Processor, Shared};
+use super::rescue::Rescue;
+use super::thread_clock::cpu_time;
+use crate::cell::name_of;
+use crate::context::{Stall, StallCause};
+use crate::id::TaskId;
+
+/// Models know no time: whatever is seen twice is stuck.
+const fn unless_modelled(time: Duration) -> Duration {
+    if cfg!(runtime_loom) { Duration::ZERO } else { time }
+}
+
+/// From one look to the next while some worker is awake. Waking a thread costs about 5 microseconds.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// To the second look at a poll that may keep a task from a worker that sleeps.
+const SECOND_LOOK: Duration = Duration::from_micros(200);
+
+/// A poll of this age is stuck if it keeps a task in its next slot while somebody sleeps.
+const KEEPS: Duration = unless_modelled(Duration::from_micros(150));
+
+/// A poll of this age is stuck.
+const STUCK: Duration = unless_modelled(Duration::from_micros(900));
+
+/// A task whose poll is older than this while others wait for the worker has used up its budget.
+const HOG: Duration = unless_modelled(Duration::from_millis(2));
+
+/// With all workers at rest, the monitor looks twice more, ever later, and then sleeps: whoever wakes it pays for it.
+const CALM: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(16)];
+
+/// A thread that has used less of the time than one part in this many is blocked.
+const COMPUTING: u32 = 10;
+
+/// The next report of the same poll comes when it has gone on for so many times as long.
+const AGAIN: u32 = 10;
+
+/// At most one report in this time, and as many more as were saved up.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// So many reports may come at once.
+const BURST: u32 = 10;
+
+/// What the monitor does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Look(Duration),
+    Sleep,
+}
+
+/// The monitor's memory.
+pub(super) struct Watch {
+    shared: &'static Shared,
+    seen: Vec<Option<Seen>>,
+    /// Looks in a row that found all workers at rest.
+    calm: usize,
+    rescue: Rescue,
+    reports: Bucket,
+}
+
+/// One poll.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    poll: u64,
+    task: TaskId,
+    since: Instant,
+    /// When the thread's processor time was read, and what it was.
+    clock: Option<(Instant, Duration)>,
+    /// Its next report is due at this age.
+    report_at: Duration,
+}
+
+/// How many reports may still be made.
+struct Bucket {
+    left: u32,
+    filled: Instant,
+}
+
+impl Watch {
+    pub(super) fn new(shared: &'static Shared) -> Self {
+        Watch {
+            shared,
+            seen: vec![None; shared.processors.len()],
+            calm: 0,
+            rescue: Rescue::default(),
+            reports: Bucket { left: BURST, filled: Instant::now() },
+        }
+    }
+
+    /// Looks at each worker once, and helps where it has to.
+    pub(super) fn look(&mut self, now: Instant) -> Next {
+        let shared = self.shared;
+        let rescues = shared.monitor.rescues.load(super::Ordering::Relaxed);
+        let (mut awake, mut again) = (0, false);
+        self.rescue.begin();
+        for (worker, processor) in shared.reach().iter().enumerate() {
+            if shared.is_at_rest(worker) {
+                self.seen[worker] = None;
+                continue;
+            }
+            awake += 1;
+            let Some(age) = self.age(worker, processor, now) else { continue };
+            if rescues {
+                let keeps = !processor.next.is_empty() && shared.idle.parked() > 0;
+                again |= keeps && age < KEEPS;
+                if age >= STUCK || (keeps && age >= KEEPS) {
+                    self.help(worker, processor, age, now);
+                }
+            }
+            self.report(worker, processor, age, now);
+        }
+        if rescues {
+            self.rescue.end(shared, awake, now);
+        }
+        self.next(awake, again)
+    }
+
+    /// How long the worker has been in its poll, as far as the monitor has seen; `None` if it is in none.
+    fn age(&mut self, worker: usize, processor: &Processor, now: Instant) -> Option<Duration> {
+        let (task, poll) = (processor.stats.current(), processor.stats.polls.get());
+        let seen = &mut self.seen[worker];
+        let Some(task) = task else {
+            *seen = None;
+            return None;
+        };
+        match seen {
+            Some(seen) if seen.poll == poll && seen.task == task => {
+                if seen.clock.is_none() {
+                    seen.clock = cpu_time(processor.runner.thread()).map(|time| (now, time));
+                }
+                Some(now - seen.since)
+            }
+            _ => {
+                let report_at =
+                    Duration::from_nanos(self.shared.monitor.report_after.load(super::Ordering::Relaxed));
+                *seen = Some(Seen { poll, task, since: now, clock: None, report_at });
+                cfg!(runtime_loom).then_some(Duration::ZERO)
+            }
+        }
+    }
+
+    /// Passes on what the worker holds.
+    fn help(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
+        let Some(seen) = &self.seen[worker] else { return };
+        if age >= HOG {
+            self.rescue.curb(self.shared, processor);
+        }
+        self.rescue.take_next(self.shared, processor);
+        if age >= STUCK {
+            self.rescue.take_queue(self.shared, processor);
+            self.rescue.stuck(seen.cause(processor, now) == StallCause::Blocked);
+        }
+    }
+
+    /// Says that the poll takes too long, when it is time to.
+    fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
+        let Some(seen) = &mut self.seen[worker] else { return };
+        if age < seen.report_at || !self.reports.take(now) {
+            return;
+        }
+        seen.report_at = age.saturating_mul(AGAIN);
+        let stall = seen.stall(worker, processor, now);
+        // What was read belongs together only if the poll still goes on.
+        let current =
+            processor.stats.polls.get() == seen.poll && processor.stats.current() == Some(seen.task);
+        if let (Some(stall), Some(host), true) = (stall, self.shared.host(), current) {
+            self.shared.monitor.counts.stalls.fetch_add(1, super::Ordering::Relaxed);
+            host.stalled(stall);
+        }
+    }
+
+    fn next(&mut self, awake: usize, again: bool) -> Next {
+        if awake > 0 || self.shared.spares.in_use() > 0 {
+            self.calm = 0;
+            return Next::Look(if again { SECOND_LOOK } else { LOOK });
+        }
+        let rest = CALM.get(self.calm).map_or(Next::Sleep, |after| Next::Look(*after));
+        self.calm += 1;
+        rest
+    }
+}
+
+impl Seen {
+    fn cause(&self, processor: &Processor, now: Instant) -> StallCause {
+        let Some((then, before)) = self.clock else { return StallCause::Unknown };
+        match cpu_time(processor.runner.thread()) {
+            Some(time) if time.saturating_sub(before) * COMPUTING >= now - then => StallCause::Computing,
+            Some(_) => StallCause::Blocked,
+            None => StallCause::Unknown,
+        }
+    }
+
+    fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
+        Some(Stall {
+            task_id: self.task,
+            task_name: name_of(self.task),
+            location: processor.stats.location()?,
+            worker,
+            poll: self.poll,
+            duration: now - self.since,
+            cause: self.cause(processor, now),
+        })
+    }
+}
+
+impl Bucket {
+    /// True if one more report may be made.
+    fn take(&mut self, now: Instant) -> bool {
+        let new = (now - self.filled).as_nanos() / REPORT_EVERY.as_nanos();
+        if new > 0 {
+            self.left = self.left.saturating_add(u32::try_from(new).unwrap_or(u32::MAX)).min(BURST);
+            self.filled = now;
+        }
+        let any = self.left > 0;
+        self.left -= u32::from(any);
+        any
+    }
+}

@@ -1,0 +1,408 @@
+//! A task that blocks its thread, or computes for long, holds up nobody else; and it is named.
+//!
+//! Whoever blocks here waits for something that only another task can do: without a monitor these tests hang.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream as StdStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use runtime::net::TcpListener;
+use runtime::task::{self, coop};
+use runtime::time::sleep;
+use runtime::{Runtime, Stall, StallCause, spawn};
+use runtime_tests::{PATIENCE, multi, until, within};
+
+/// Blocks every worker until the sender is dropped. They do when this returns.
+fn block_all(rt: &Runtime, workers: usize) -> mpsc::SyncSender<()> {
+    let barrier = Arc::new(Barrier::new(workers + 1));
+    let (sender, receiver) = mpsc::sync_channel(0);
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..workers {
+        let (barrier, receiver) = (barrier.clone(), receiver.clone());
+        drop(rt.spawn(async move {
+            barrier.wait();
+            let _: Result<(), _> = receiver.lock().recv();
+        }));
+    }
+    barrier.wait();
+    sender
+}
+
+// --- what a stuck worker holds ---
+
+#[test]
+fn a_child_starts_while_its_parent_blocks_if_a_worker_is_idle() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        for _ in 0..20 {
+            let parent = rt.spawn(async {
+                let (sender, receiver) = mpsc::channel();
+                drop(spawn(async move { sender.send(5).unwrap() }));
+                receiver.recv().unwrap()
+            });
+            assert_eq!(parent.wait().unwrap(), 5);
+        }
+    });
+}
+
+#[test]
+fn a_task_that_was_woken_starts_while_who_woke_it_blocks() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        for _ in 0..20 {
+            let (promise, future) = runtime::Promise::new();
+            let (sender, receiver) = mpsc::channel();
+            drop(rt.spawn(async move { sender.send(future.await.unwrap()).unwrap() }));
+            let blocks = rt.spawn(async move {
+                promise.set_result(5).unwrap();
+                receiver.recv().unwrap()
+            });
+            assert_eq!(blocks.wait().unwrap(), 5);
+        }
+    });
+}
+
+#[test]
+fn the_tasks_behind_one_that_blocks_run_while_all_workers_block() {
+    within(PATIENCE, || {
+        for workers in [1, 2] {
+            let rt = multi(workers);
+            let blocked = block_all(&rt, workers);
+            let others: Vec<_> = (0..100).map(|n| rt.spawn(async move { n })).collect();
+            for (n, task) in others.into_iter().enumerate() {
+                assert_eq!(task.wait().unwrap(), n);
+            }
+            drop(blocked);
+        }
+    });
+}
+
+#[test]
+fn timers_go_off_while_all_workers_block() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let ticker = rt.spawn(async {
+            for _ in 0..10 {
+                sleep(Duration::from_millis(2)).await;
+            }
+        });
+        let blocked = block_all(&rt, 2);
+        ticker.wait().unwrap();
+        drop(blocked);
+    });
+}
+
+#[test]
+fn timers_go_off_while_all_workers_compute() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let over = Arc::new(AtomicBool::new(false));
+        for _ in 0..2 {
+            let over = over.clone();
+            drop(rt.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }));
+        }
+        let ticker = rt.spawn(async {
+            for _ in 0..10 {
+                sleep(Duration::from_millis(2)).await;
+            }
+        });
+        ticker.wait().unwrap();
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn connections_are_served_while_all_workers_block() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let listener = rt.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(rt.spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut byte = [0];
+            while stream.read(&mut byte).await.unwrap() == 1 {
+                stream.write_all(&byte).await.unwrap();
+            }
+        }));
+        let mut client = StdStream::connect(address).unwrap();
+        let blocked = block_all(&rt, 2);
+        for n in 0..10 {
+            client.write_all(&[n]).unwrap();
+            let mut echo = [0];
+            client.read_exact(&mut echo).unwrap();
+            assert_eq!(echo, [n]);
+        }
+        drop(blocked);
+    });
+}
+
+#[test]
+fn a_spare_worker_that_blocks_as_well_is_helped_too() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        // Two workers and six spare ones.
+        let blocked = block_all(&rt, 8);
+        assert_eq!(rt.spawn(async { 1 }).wait().unwrap(), 1);
+        assert!(rt.metrics().spare_workers() >= 6, "{:?}", rt.metrics());
+        drop(blocked);
+    });
+}
+
+// --- what comes of it ---
+
+#[test]
+fn spare_workers_go_when_the_workers_are_back() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let blocked = block_all(&rt, 4);
+        assert!(rt.metrics().spare_workers_started() >= 2, "{:?}", rt.metrics());
+        drop(blocked);
+        until(|| rt.metrics().spare_workers() == 0);
+        until(|| rt.metrics().idle_workers() == 2);
+        // They come again.
+        drop(block_all(&rt, 4));
+        until(|| rt.metrics().spare_workers() == 0);
+    });
+}
+
+#[test]
+fn what_a_spare_worker_leaves_behind_is_run() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        // Keeps whoever runs it busy, so that the spare worker is dismissed in the middle of work.
+        let busy: Vec<_> = (0..10)
+            .map(|_| {
+                let stop = stop.clone();
+                rt.spawn(async move {
+                    let mut polls = 0u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        polls += 1;
+                        task::yield_now().await;
+                    }
+                    polls
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            drop(block_all(&rt, 2));
+            until(|| rt.metrics().spare_workers() == 0);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for task in busy {
+            assert!(task.wait().unwrap() > 0);
+        }
+    });
+}
+
+#[test]
+fn timers_armed_on_a_spare_worker_outlive_it() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let blocked = block_all(&rt, 1);
+        let (armed, is_armed) = mpsc::channel();
+        let sleeper = rt.spawn(async move {
+            let mut timer = std::pin::pin!(sleep(Duration::from_millis(100)));
+            let waits =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(timer.as_mut().poll(cx).is_pending()));
+            armed.send(waits.await).unwrap();
+            timer.await;
+        });
+        assert!(is_armed.recv().unwrap());
+        drop(blocked);
+        until(|| rt.metrics().spare_workers() == 0);
+        sleeper.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_runtime_ends_while_spare_workers_block() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let blocked = block_all(&rt, 5);
+        let waits = rt.spawn(std::future::pending::<()>());
+        rt.shutdown_background();
+        drop(blocked);
+        assert!(waits.wait().unwrap_err().is_shutdown());
+    });
+}
+
+#[test]
+fn the_threads_of_spare_workers_and_of_the_monitor_are_joined() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).thread_name("spares").build().unwrap();
+        drop(block_all(&rt, 3));
+        assert!(threads("spares-") >= 2);
+        drop(rt);
+        assert_eq!(threads("spares-"), 0);
+    });
+}
+
+/// How many threads of this process have a name that begins so.
+fn threads(prefix: &str) -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with(prefix)).count()
+}
+
+#[test]
+fn a_runtime_without_a_monitor_has_no_thread_for_it() {
+    within(PATIENCE, || {
+        let with = Runtime::builder().worker_threads(1).thread_name("with").build().unwrap();
+        let without =
+            Runtime::builder().worker_threads(1).thread_name("without").monitor(false).build().unwrap();
+        with.spawn(async {}).wait().unwrap();
+        without.spawn(async {}).wait().unwrap();
+        until(|| threads("with-monitor") == 1);
+        assert_eq!(threads("without-monitor"), 0);
+    });
+}
+
+#[test]
+fn a_task_that_keeps_its_worker_loses_its_budget_while_others_wait() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        // Nobody else can run what waits: all the spare workers that come are kept busy in the same way.
+        let begin = Arc::new(Barrier::new(1));
+        let hog = rt.spawn(async move {
+            begin.wait();
+            drop(spawn(std::future::pending::<()>()));
+            let mut ready = 0;
+            while coop::has_budget_remaining() {
+                ready += 1;
+                let spun = std::time::Instant::now();
+                while spun.elapsed() < Duration::from_millis(1) {}
+                // Always something in the queue, whoever takes it away.
+                drop(spawn(async {}));
+            }
+            ready
+        });
+        // No unit was spent: only the monitor can have taken the budget.
+        assert!(hog.wait().unwrap() > 0);
+    });
+}
+
+// --- reports ---
+
+/// A runtime that reports polls of more than 20 ms, and where the reports come.
+fn watched(workers: usize) -> (Runtime, Receiver<Stall>) {
+    let (sender, stalls) = mpsc::channel();
+    let rt = Runtime::builder()
+        .worker_threads(workers)
+        .stall_threshold(Duration::from_millis(20))
+        .on_stall(move |stall| drop(sender.send(stall)))
+        .build()
+        .unwrap();
+    (rt, stalls)
+}
+
+/// The next report of that task, whatever else a slow machine brings.
+fn report_of<T>(stalls: &Receiver<Stall>, task: &runtime::Task<T>) -> Stall {
+    stalls.iter().find(|stall| stall.task_id == task.id()).unwrap()
+}
+
+#[test]
+fn a_task_that_blocks_is_reported_with_its_name_and_where_it_was_spawned() {
+    within(PATIENCE, || {
+        let (rt, stalls) = watched(2);
+        let (go, gone) = mpsc::channel::<()>();
+        let _inside = rt.enter();
+        let line = line!() + 1;
+        let task = task::Builder::new().name("culprit").spawn(async move { gone.recv() });
+        let stall = report_of(&stalls, &task);
+        assert_eq!(stall.cause, StallCause::Blocked);
+        assert_eq!((stall.location.file().ends_with("monitor.rs"), stall.location.line()), (true, line));
+        assert_eq!(stall.task_name.as_deref(), Some("culprit"));
+        assert!(stall.duration >= Duration::from_millis(20));
+        let text = stall.to_string();
+        assert!(text.contains("\"culprit\"") && text.contains("blocked"), "{text}");
+        drop(go);
+    });
+}
+
+#[test]
+fn a_task_that_waits_for_a_lock_of_the_system_is_reported_as_blocked() {
+    within(PATIENCE, || {
+        let (rt, stalls) = watched(2);
+        let lock = Arc::new(std::sync::Mutex::new(()));
+        let held = lock.lock().unwrap();
+        let contended = lock.clone();
+        let task = rt.spawn(async move { drop(contended.lock()) });
+        assert_eq!(report_of(&stalls, &task).cause, StallCause::Blocked);
+        drop(held);
+        task.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_task_that_computes_is_reported_as_computing() {
+    within(PATIENCE, || {
+        let (rt, stalls) = watched(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let spins = over.clone();
+        let task = rt.spawn(async move { while !spins.load(Ordering::Relaxed) {} });
+        assert_eq!(report_of(&stalls, &task).cause, StallCause::Computing);
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_task_of_a_current_thread_runtime_is_reported() {
+    within(PATIENCE, || {
+        let (sender, stalls) = mpsc::channel();
+        let rt = Runtime::builder()
+            .current_thread()
+            .stall_threshold(Duration::from_millis(20))
+            .on_stall(move |stall| drop(sender.send(stall)))
+            .build()
+            .unwrap();
+        let stall = rt.block_on(async { spawn(async move { stalls.recv().unwrap() }).await.unwrap() });
+        assert_eq!(stall.cause, StallCause::Blocked);
+    });
+}
+
+#[test]
+fn each_of_many_that_stall_at_once_is_reported() {
+    within(PATIENCE, || {
+        let (rt, stalls) = watched(2);
+        // More than may be reported at once.
+        let blocked = block_all(&rt, 14);
+        let mut reported = HashSet::new();
+        while reported.len() < 14 {
+            reported.insert(stalls.recv().unwrap().task_id);
+        }
+        drop(blocked);
+    });
+}
+
+#[test]
+fn a_handler_that_panics_does_not_end_the_watch() {
+    within(PATIENCE, || {
+        let (sender, stalls) = mpsc::channel();
+        let rt = Runtime::builder()
+            .worker_threads(1)
+            .stall_threshold(Duration::from_millis(5))
+            .on_stall(move |stall| {
+                drop(sender.send(stall));
+                panic!("no");
+            })
+            .build()
+            .unwrap();
+        for _ in 0..3 {
+            let (go, gone) = mpsc::channel::<()>();
+            let task = rt.spawn(async move { gone.recv() });
+            report_of(&stalls, &task);
+            drop(go);
+        }
+    });
+}
