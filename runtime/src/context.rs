@@ -6,13 +6,13 @@
 mod stall;
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Write};
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, drop_quietly};
 use crate::id::TaskId;
 use crate::loom::JoinHandle;
 
@@ -107,6 +107,39 @@ pub(crate) fn forbid_blocking(what: &str, instead: &str) {
         "{what} would block a thread of the runtime, on which the tasks that could end the wait may have to run: \
          {instead}, or move the call into spawn_blocking or block_in_place"
     );
+}
+
+thread_local! {
+    /// `Some` while [`flatten`] runs on this thread.
+    static REFUSALS: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
+}
+
+/// Runs `job` after the one that is under way on this thread, if there is one.
+///
+/// For what a job does that its executor drops unrun. A callback that is dropped may drop the next promise of a chain,
+/// whose callback is refused as well, and so on: a chain of any length unwinds in this loop and not on the stack.
+pub(crate) fn flatten(job: Job) {
+    let mut next = Some(job);
+    let queued = REFUSALS.try_with(|refusals| match &mut *refusals.borrow_mut() {
+        Some(queue) => {
+            queue.extend(next.take());
+            true
+        }
+        none => {
+            *none = Some(Vec::new());
+            false
+        }
+    });
+    while let Some(job) = next.take() {
+        // The thread-local may be gone, at the end of its thread; then the stack must do.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+            drop_quietly(payload);
+        }
+        next = REFUSALS.try_with(|refusals| refusals.borrow_mut().as_mut()?.pop()).ok().flatten();
+    }
+    if queued == Ok(false) {
+        REFUSALS.try_with(|refusals| *refusals.borrow_mut() = None).ok();
+    }
 }
 
 /// A failure that nobody can see any more: a panic of a detached task, an exception of a future that was never read.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::context::{Executor, Unobserved};
+use crate::context::{self, Executor, Unobserved};
 use crate::error::Error;
 use crate::id::TaskId;
 
@@ -95,16 +95,24 @@ struct Turn(TaskOutcome);
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        let outcome = self.0.clone();
+        // A runtime that is gone refuses one after the other.
+        context::flatten(Box::new(move || Turn::pass_on(outcome)));
+    }
+}
+
+impl Turn {
+    fn pass_on(outcome: TaskOutcome) {
         let next = {
-            let mut table = shard(self.0.id).lock();
-            let next = table.get_mut(&self.0.id).and_then(|queue| queue.entries.pop_front());
+            let mut table = shard(outcome.id).lock();
+            let next = table.get_mut(&outcome.id).and_then(|queue| queue.entries.pop_front());
             if next.is_none() {
-                table.remove(&self.0.id);
+                table.remove(&outcome.id);
             }
             next
         };
         let Some(Entry { executor, callback, location }) = next else { return };
-        let turn = Turn(self.0.clone());
+        let turn = Turn(outcome);
         let reporter = executor.clone();
         executor.execute(Box::new(move || {
             let argument = turn.0.clone();

@@ -1,6 +1,5 @@
 //! Callbacks of a future: kept in order, run one after the other on the runtimes they were registered for.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +9,7 @@ use super::audience::Event;
 use super::cell::Cell;
 use super::future::Future;
 use super::waiters::Key;
-use crate::context::{Executor, Job};
+use crate::context::{Executor, flatten};
 use crate::error::{Error, drop_quietly};
 use crate::loom::Arc;
 use crate::loom::lock::assert_none_held;
@@ -205,38 +204,5 @@ fn refuse<T: Send + Sync + 'static>(cell: &Arc<Cell<T>>, executor: &StdArc<dyn E
     }
     if let Some(start) = start {
         start.launch(cell.clone());
-    }
-}
-
-thread_local! {
-    /// `Some` while [`flatten`] runs on this thread.
-    static REFUSALS: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
-}
-
-/// Runs `job` after the one that is under way on this thread, if there is one.
-///
-/// A callback that is dropped may drop the next promise of a chain, whose callback is refused as well, and so on: a
-/// chain of any length unwinds in this loop and not on the stack.
-fn flatten(job: Job) {
-    let mut next = Some(job);
-    let queued = REFUSALS.try_with(|refusals| match &mut *refusals.borrow_mut() {
-        Some(queue) => {
-            queue.extend(next.take());
-            true
-        }
-        none => {
-            *none = Some(Vec::new());
-            false
-        }
-    });
-    while let Some(job) = next.take() {
-        // The thread-local may be gone, at the end of its thread; then the stack must do.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
-            drop_quietly(payload);
-        }
-        next = REFUSALS.try_with(|refusals| refusals.borrow_mut().as_mut()?.pop()).ok().flatten();
-    }
-    if queued == Ok(false) {
-        REFUSALS.try_with(|refusals| *refusals.borrow_mut() = None).ok();
     }
 }
