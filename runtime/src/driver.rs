@@ -322,7 +322,7 @@ impl Batch {
 type Woken = SmallVec<[Waker; 64]>;
 
 /// Wakes outside of all locks. A waker that panics has had its message printed; the others are needed all the same.
-fn wake(waker: Waker) {
+pub(crate) fn wake(waker: Waker) {
     assert_none_held();
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         drop_quietly(payload);

@@ -144,9 +144,9 @@ impl<T> Task<T> {
 
     /// Waits until the task has finished, without taking the output.
     ///
-    /// Cancel-safe: dropping it leaves the task as it was.
+    /// Cancel-safe: dropping it leaves the task as it was, and no waker behind.
     pub async fn done(&mut self) {
-        std::future::poll_fn(|cx| self.poll_done(cx)).await;
+        Done { task: self, polled: false }.await;
     }
 
     /// [`done`](Self::done) as a poll function. Only the latest waker is kept.
@@ -179,7 +179,8 @@ impl<T> Task<T> {
             if !header.state.unset_waiter() {
                 return false;
             }
-            drop(self.empty_slot());
+            // It may be another awaiter's: a panic of its destructor is not ours.
+            drop_quietly(self.empty_slot());
         }
         // The clone may run foreign code; the slot is ours meanwhile.
         let waker = waker.clone();
@@ -187,9 +188,18 @@ impl<T> Task<T> {
         header.waiter.with_mut(|waiter| unsafe { (*waiter).write(waker) });
         let registered = header.state.set_waiter();
         if !registered {
-            drop(self.empty_slot());
+            drop_quietly(self.empty_slot());
         }
         registered
+    }
+
+    /// Takes back the waker of a wait that was given up, unless the task has completed.
+    fn withdraw(&mut self) {
+        let state = &self.header().state;
+        if state.has_waiter() && state.unset_waiter() {
+            // This runs in a destructor.
+            drop_quietly(self.empty_slot());
+        }
     }
 
     /// Takes the waker back that the handle wrote; WAITER is clear and nobody else will.
@@ -286,6 +296,30 @@ impl<T> Future for Task<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         ready!(self.poll_done(cx));
         Poll::Ready(self.take())
+    }
+}
+
+/// The future of [`Task::done`].
+struct Done<'a, T> {
+    task: &'a mut Task<T>,
+    /// The waker in the slot, if there is one, is this wait's.
+    polled: bool,
+}
+
+impl<T> Future for Done<'_, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.polled = true;
+        self.task.poll_done(cx)
+    }
+}
+
+impl<T> Drop for Done<'_, T> {
+    fn drop(&mut self) {
+        if self.polled {
+            self.task.withdraw();
+        }
     }
 }
 

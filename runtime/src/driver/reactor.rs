@@ -233,7 +233,8 @@ impl Drop for Registration {
             let index = self.token as u32 as usize;
             registry.get(self.token).is_some().then(|| registry.entries.remove(index))
         };
-        // Outside the lock: wakers of abandoned waits go with it.
         drop(entry);
+        // Outside the lock: the wakers of those who polled and did not come back.
+        self.source.abandon();
     }
 }

@@ -164,7 +164,8 @@ impl Source {
             let unused = waiters.put(Waiter { key, wanted, waker });
             (key, unused)
         };
-        drop(unused);
+        // It may be another task's: a panic of its destructor is not ours.
+        drop_quietly(unused);
         if mutant!("wait_without_second_look") {
             return Ok(key);
         }
@@ -174,6 +175,15 @@ impl Source {
                 self.leave(key);
                 Err(found)
             }
+        }
+    }
+
+    /// Forgets everybody who waits; the object is being closed.
+    pub(super) fn abandon(&self) {
+        let list = std::mem::take(&mut self.waiters.lock().list);
+        // One by one: two destructors that panic at a time would end the process.
+        for waiter in list {
+            drop_quietly(waiter);
         }
     }
 

@@ -87,7 +87,8 @@ impl<T> Cell<T> {
         };
         drop(audience);
         assert_none_held();
-        drop(unused);
+        // It may be another awaiter's: a panic of its destructor is not ours.
+        drop_quietly(unused);
         if happened { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use crate::coop;
-use crate::driver::{Armed, Driver, duration_to_ns, from_ns, to_ns};
+use crate::driver::{Armed, Driver, duration_to_ns, from_ns, to_ns, wake};
 use crate::handle;
 
 /// Waits for a length of time, from this call on.
@@ -115,7 +115,7 @@ impl Sleep {
                 self.state = State::Idle;
                 // The task polls, and arms it where it stands: on its own runtime, which may not be this thread's.
                 if let Some(waker) = driver.timers().take(armed) {
-                    waker.wake();
+                    wake(waker);
                 }
             }
         }
