@@ -21,7 +21,8 @@ use std::task::{Context, Poll, Waker};
 use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
 use crate::context::{self, Executor};
 use crate::coop::BudgetGuard;
-use crate::error::Error;
+use crate::driver::wake;
+use crate::error::{Error, drop_quietly};
 use crate::loom::lock::Mutex;
 
 /// Local tasks polled in a row before the surrounding task lets others run.
@@ -59,14 +60,25 @@ struct Queue {
     owned: crate::loom::Arc<Owned>,
     live: Cell<usize>,
     closed: Cell<bool>,
+    last_driver: Cell<u64>,
 }
 
 /// What wakers on any thread may touch.
 struct Remote {
     woken: Mutex<VecDeque<Runnable>>,
     pending: AtomicBool,
-    /// Everybody who drives the set at the moment: any of them will do, and any of them may be about to stop.
-    drivers: Mutex<Vec<Waker>>,
+    /// Everybody who drives the set at the moment: any of them will do, and any of them may be about to stop. Each under
+    /// a key of its own, so that it leaves one waker here however often it is polled, and takes that along.
+    drivers: Mutex<Vec<(DriverKey, Waker)>>,
+}
+
+/// Which driver of a set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct DriverKey(u64);
+
+impl DriverKey {
+    /// Whoever polls the set itself, which takes exclusive access to it.
+    const SET: DriverKey = DriverKey(0);
 }
 
 /// What a local task's cell knows of its set.
@@ -121,7 +133,39 @@ impl Remote {
 
     fn wake_drivers(&self) {
         let drivers = std::mem::take(&mut *self.drivers.lock());
-        drivers.into_iter().for_each(Waker::wake);
+        // One that panics keeps nobody else from being woken, nor harms whoever wakes the set.
+        drivers.into_iter().for_each(|(_, driver)| wake(driver));
+    }
+
+    /// Leaves `waker` for the driver under `key`, in the place of the one that it left before.
+    fn register(&self, key: DriverKey, waker: &Waker) {
+        let known = |(other, driver): &(DriverKey, Waker)| *other == key && driver.will_wake(waker);
+        if self.drivers.lock().iter().any(known) {
+            return;
+        }
+        // Cloned before and dropped after the lock: both are foreign code.
+        let waker = waker.clone();
+        let replaced = {
+            let mut drivers = self.drivers.lock();
+            match drivers.iter_mut().find(|(other, _)| *other == key) {
+                Some((_, driver)) => Some(std::mem::replace(driver, waker)),
+                None => {
+                    drivers.push((key, waker));
+                    None
+                }
+            }
+        };
+        drop_quietly(replaced);
+    }
+
+    /// Takes the waker of a driver that stops.
+    fn leave(&self, key: DriverKey) {
+        let left = {
+            let mut drivers = self.drivers.lock();
+            let index = drivers.iter().position(|(other, _)| *other == key);
+            index.map(|index| drivers.swap_remove(index))
+        };
+        drop_quietly(left);
     }
 }
 
@@ -168,20 +212,15 @@ impl Queue {
         true
     }
 
-    fn register(&self, waker: &Waker) {
-        let new = waker.clone();
-        let mut drivers = self.remote.drivers.lock();
-        if !drivers.iter().any(|driver| driver.will_wake(&new)) {
-            drivers.push(new);
-            return;
-        }
-        drop(drivers);
-        drop(new);
+    fn new_driver(&self) -> DriverKey {
+        let key = self.last_driver.get() + 1;
+        self.last_driver.set(key);
+        DriverKey(key)
     }
 
     /// One turn of the set inside the surrounding task.
-    fn turn(&self, cx: &mut Context<'_>) {
-        self.register(cx.waker());
+    fn turn(&self, key: DriverKey, cx: &mut Context<'_>) {
+        self.remote.register(key, cx.waker());
         if self.run_batch() || self.remote.pending.load(Ordering::Acquire) {
             cx.waker().wake_by_ref();
         }
@@ -222,6 +261,7 @@ impl LocalSet {
                 owned,
                 live: Cell::new(0),
                 closed: Cell::new(false),
+                last_driver: Cell::new(DriverKey::SET.0),
             }),
         }
     }
@@ -241,21 +281,23 @@ impl LocalSet {
     /// Cancel-safe: dropping it leaves the tasks in the set.
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
         /// Whoever stops driving the set leaves what is queued to the others.
-        struct Stop<'a>(&'a Queue);
+        struct Stop<'a>(&'a Queue, DriverKey);
         impl Drop for Stop<'_> {
             fn drop(&mut self) {
+                self.0.remote.leave(self.1);
                 self.0.remote.wake_drivers();
             }
         }
 
-        let _stop = Stop(&self.queue);
+        let key = self.queue.new_driver();
+        let _stop = Stop(&self.queue, key);
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             let _entered = Entered::new(&self.queue);
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
-            self.queue.turn(cx);
+            self.queue.turn(key, cx);
             Poll::Pending
         })
         .await
@@ -273,7 +315,7 @@ impl Future for LocalSet {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _entered = Entered::new(&self.queue);
-        self.queue.turn(cx);
+        self.queue.turn(DriverKey::SET, cx);
         if self.queue.live.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -304,7 +346,10 @@ impl Drop for LocalSet {
             }
         }
         let drivers = std::mem::take(&mut *queue.remote.drivers.lock());
-        drop(drivers);
+        // One by one: two destructors that panic at a time would end the process.
+        for driver in drivers {
+            drop_quietly(driver);
+        }
     }
 }
 
