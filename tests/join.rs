@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -247,37 +247,6 @@ fn many_blocking_waits_in_one_poll_of_a_task_end() {
             })
         });
         assert_eq!(task.wait().unwrap(), (0..500).sum());
-    });
-}
-
-#[test]
-fn a_task_that_awaits_itself_panics_and_says_so() {
-    on_each(|rt| {
-        let own: Arc<Mutex<Option<Task<()>>>> = Arc::default();
-        let gate = Gate::new();
-        let task = rt.spawn({
-            let (own, gate) = (own.clone(), gate.clone());
-            async move {
-                gate.pass().await;
-                let mut own = own.lock().unwrap().take().unwrap();
-                let _ = (&mut own).await;
-            }
-        });
-        let (sender, receiver) = mpsc::channel();
-        let _entered = rt.enter();
-        task.add_done_callback(move |outcome| sender.send(outcome.error().cloned()).unwrap());
-        *own.lock().unwrap() = Some(task);
-        gate.open();
-        let error = rt.block_on(async {
-            loop {
-                match receiver.try_recv() {
-                    Ok(error) => break error,
-                    Err(_) => runtime_tests::turn().await,
-                }
-            }
-        });
-        let text = error.expect("it fails").to_string();
-        assert!(text.contains("cannot await itself"), "{text}");
     });
 }
 

@@ -2,94 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
 
-use runtime::{Future, Promise, Runtime, State};
+use runtime::{Future, Promise, Runtime};
 use runtime_tests::{CountingWaker, PATIENCE, multi, on_each, promptly, reports, single, until, within};
-
-#[test]
-fn tasks_threads_and_other_executors_all_see_the_value() {
-    within(PATIENCE, || {
-        let (rt, other) = (multi(2), single());
-        let (promise, future) = Promise::new();
-        let tasks: Vec<_> = (0..20).map(|_| rt.spawn(future.clone())).collect();
-        let threads: Vec<_> = (0..10)
-            .map(|_| {
-                let future = future.clone();
-                thread::spawn(move || *future.wait().unwrap())
-            })
-            .collect();
-        let foreign = other.spawn(future.clone());
-        promise.set_result(6).unwrap();
-        assert!(tasks.into_iter().all(|task| task.wait().unwrap().unwrap() == 6));
-        assert!(threads.into_iter().all(|thread| thread.join().unwrap() == 6));
-        assert_eq!(other.block_on(foreign).unwrap().unwrap(), 6);
-    });
-}
-
-#[test]
-fn set_exception_and_cancel_race_and_one_wins() {
-    within(PATIENCE, || {
-        for _ in 0..500 {
-            let (promise, future) = Promise::new();
-            let (promise, start) = (Arc::new(promise), Arc::new(Barrier::new(3)));
-            let setter = {
-                let (promise, start) = (promise.clone(), start.clone());
-                thread::spawn(move || {
-                    start.wait();
-                    promise.set_result(1).is_ok()
-                })
-            };
-            let failer = {
-                let (promise, start) = (promise.clone(), start.clone());
-                thread::spawn(move || {
-                    start.wait();
-                    promise.set_exception("late").is_ok()
-                })
-            };
-            start.wait();
-            let cancelled = future.cancel();
-            let won = [setter.join().unwrap(), failer.join().unwrap(), cancelled];
-            assert_eq!(won.iter().filter(|won| **won).count(), 1);
-            let state = [State::Finished, State::Failed, State::Cancelled];
-            let winner = won.iter().position(|won| *won).unwrap();
-            assert_eq!(future.state(), state[winner]);
-            let _ = future.exception();
-        }
-    });
-}
-
-#[test]
-fn aborting_one_awaiter_leaves_the_future_to_the_others() {
-    on_each(|rt| {
-        let (promise, future) = Promise::new();
-        let (gone, stays) = (rt.spawn(future.clone()), rt.spawn(future.clone()));
-        rt.block_on(async {
-            runtime_tests::settle().await;
-            assert!(gone.cancel_and_wait().await.unwrap_err().is_cancelled());
-            assert_eq!(future.state(), State::Pending);
-            promise.set_result(2).unwrap();
-            assert_eq!(stays.await.unwrap().unwrap(), 2);
-        });
-    });
-}
-
-#[test]
-fn the_promise_of_a_task_that_panicked_says_so() {
-    on_each(|rt| {
-        let (promise, future) = Promise::<u8>::new();
-        let producer = rt.spawn(async move {
-            let _promise = promise;
-            panic!("the producer");
-        });
-        let error = rt.block_on(future).unwrap_err();
-        assert!(error.is_broken_promise());
-        assert!(error.to_string().contains("its producer panicked"), "{error}");
-        assert!(rt.block_on(producer).map(drop::<()>).unwrap_err().is_panic());
-    });
-}
 
 #[test]
 fn the_promise_of_a_cancelled_task_is_broken() {
@@ -114,20 +32,6 @@ fn the_promise_of_a_task_is_broken_when_its_runtime_is_gone() {
         }));
         drop(rt);
         assert!(promptly(|| future.wait().unwrap_err().is_broken_promise()));
-    });
-}
-
-#[test]
-fn the_producer_learns_that_nobody_waits_any_more() {
-    on_each(|rt| {
-        let (promise, future) = Promise::<u8>::new();
-        let producer = rt.spawn(async move {
-            promise.closed().await;
-            promise.is_cancelled()
-        });
-        rt.block_on(runtime_tests::settle());
-        drop(future);
-        assert!(!rt.block_on(producer).unwrap());
     });
 }
 

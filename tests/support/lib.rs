@@ -3,7 +3,9 @@
 //! Tests wait for facts, never for time: [`until`] and [`within`] bound how long a wrong runtime can take, and a right
 //! one never gets near the bound.
 
+mod hostile;
 mod sockets;
+mod waiting;
 
 use std::future::poll_fn;
 use std::panic::Location;
@@ -21,7 +23,9 @@ use std::{fs, thread};
 
 use runtime::{Runtime, Unobserved};
 
+pub use hostile::{Deed, Hostile, Meddle, Op};
 pub use sockets::{alone, both, poll_once, tcp_pair, waits};
+pub use waiting::{Primitive, Scene, Wait, primitives};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
