@@ -14,6 +14,9 @@ cd "$(dirname "$0")/.."
 times=${1-1000}
 only=${2-}
 
+# Some of them panic on purpose, and finding the names of a stack takes longer than the test.
+export RUST_BACKTRACE=0
+
 log=target/pitfalls
 mkdir -p "$log"
 # Not a pipe, which would hide that the build failed.
