@@ -143,9 +143,11 @@ fn top(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The text without comments, and without documentation, which may name what it likes.
+/// The text without comments, without documentation, which may name what it likes, and without the paths that a macro
+/// leaves in its users' code.
 fn code(text: &str) -> String {
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    lines.join("\n").replace("$crate::", "")
 }
 
 /// First segments of every `crate::x` path and of every `crate::{x, y::z}` group.

@@ -122,3 +122,42 @@ fn on_a_runtime_that_is_gone_every_call_fails() {
         );
     });
 }
+
+#[test]
+fn a_thousand_calls_with_limit_ten_reach_exactly_ten() {
+    on_each(|rt| {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        rt.block_on(map_concurrent(0..1_000, 10, |_| {
+            let (now, most) = (now.clone(), most.clone());
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // The first ten wait for each other; after that the limit has been reached.
+                while most.load(Ordering::SeqCst) < 10 {
+                    runtime::task::yield_now().await;
+                }
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+        }));
+        assert_eq!((most.load(Ordering::SeqCst), now.load(Ordering::SeqCst)), (10, 0));
+    });
+}
+
+#[test]
+fn a_panic_names_the_place_of_the_call() {
+    within(PATIENCE, || {
+        let (handler, received) = runtime_tests::reports();
+        let rt = runtime::Runtime::builder().current_thread().on_unobserved(handler).build().unwrap();
+        let line = line!() + 2;
+        rt.block_on(async {
+            let mut call = Box::pin(map_concurrent(0..1, 1, |_| async { panic!("nobody waits") }));
+            assert!(runtime_tests::poll_once(call.as_mut()).await.is_pending());
+            settle().await;
+            drop::<std::pin::Pin<Box<dyn Future<Output = Vec<Result<(), _>>>>>>(call);
+        });
+        let report = format!("{:?}", received.recv_timeout(PATIENCE).expect("a report"));
+        assert!(
+            report.contains(&format!("gather.rs:{line}")) || report.contains(&format!("line: {line}")),
+            "{report}"
+        );
+    });
+}

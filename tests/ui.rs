@@ -1,4 +1,4 @@
-//! What the attributes accept and how they refuse the rest: `ui/pass` compiles and runs, `ui/fail` fails with the
+//! What the attributes and the macros accept and how they refuse the rest: `ui/pass` compiles and runs, `ui/fail` fails with the
 //! message in the `.stderr` file beside it.
 //!
 //! `TRYBUILD=overwrite cargo test -p runtime-tests --test ui` writes the messages anew; read the diff. Only

@@ -47,6 +47,11 @@ impl BudgetGuard {
         LEFT.with(|left| left.store(BUDGET, Ordering::Relaxed));
     }
 
+    /// One unit if none is left, for one of several futures that are polled in turn and share the budget.
+    pub(crate) fn one_more() -> Option<Self> {
+        (!has_budget_remaining()).then(|| BudgetGuard(replace(1)))
+    }
+
     /// No budget: what follows may go on for as long as it likes.
     pub(crate) fn unconstrained() -> Self {
         BudgetGuard(replace(UNCONSTRAINED))
@@ -130,6 +135,16 @@ impl Drop for RestoreOnPending {
     }
 }
 
+/// Takes one unit if there is one, for progress that cannot be taken back.
+pub(crate) fn spend() {
+    LEFT.with(|left| {
+        let n = left.load(Ordering::Relaxed);
+        if n != 0 && n != UNCONSTRAINED {
+            left.store(n - 1, Ordering::Relaxed);
+        }
+    });
+}
+
 /// Takes one unit; yields to the scheduler if none is left. For loops whose steps are always ready.
 ///
 /// Cancel-safe: nothing is lost when it is dropped.
@@ -185,6 +200,19 @@ mod tests {
         for _ in 0..BUDGET * 2 {
             assert!(poll_proceed(&mut cx).is_ready());
         }
+    }
+
+    #[test]
+    fn one_unit_more_is_given_only_if_none_is_left_and_is_taken_back() {
+        let _budget = BudgetGuard(replace(1));
+        assert!(BudgetGuard::one_more().is_none());
+        spend();
+        let more = BudgetGuard::one_more();
+        assert!(more.is_some() && has_budget_remaining());
+        spend();
+        assert!(!has_budget_remaining());
+        drop(more);
+        assert!(!has_budget_remaining());
     }
 
     #[test]

@@ -94,13 +94,19 @@ pub mod net;
 pub mod compat;
 
 #[cfg(not(runtime_loom))]
+mod combine;
+
+#[cfg(not(runtime_loom))]
 mod gather;
 
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
 pub use context::{Stall, StallCause, Unobserved};
 pub use error::{Error, ErrorKind};
 #[cfg(not(runtime_loom))]
-pub use gather::map_concurrent;
+pub use gather::{
+    AsCompleted, GatherAll, GatherSettled, MapConcurrent, MapOrdered, MapUnordered, When, as_completed,
+    gather_all, gather_settled, map_concurrent, shield, wait, wait_for,
+};
 #[cfg(not(runtime_loom))]
 pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
 pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};
@@ -112,6 +118,8 @@ pub use task::{spawn, spawn_blocking};
 #[cfg(not(runtime_loom))]
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::combine::support::*;
+    pub use crate::gather::gather_tuple;
     pub use crate::runtime::{main, test};
 }
 

@@ -51,9 +51,19 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    spawn_at(future, Location::caller())
+}
+
+/// As [`spawn`], for a call that stands elsewhere.
+#[inline]
+pub(crate) fn spawn_at<F>(future: F, location: &'static Location<'static>) -> Task<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
     match scheduler::entered() {
-        Some(shared) => shared.spawn(future, (), Location::caller()),
-        None => Handle::current().spawn(future),
+        Some(shared) => shared.spawn(future, (), location),
+        None => Handle::current().shared().spawn(future, (), location),
     }
 }
 

@@ -208,6 +208,22 @@ impl<T> Task<T> {
         self.header().waiter.with(|waiter| unsafe { waiter.cast::<Waker>().read() })
     }
 
+    /// Gives the waker back that waits for the task, if there is one: nobody is woken when it ends.
+    pub(crate) fn stop_waiting(&mut self) {
+        if self.header().state.has_waiter() && self.header().state.unset_waiter() {
+            drop(self.empty_slot());
+        }
+    }
+
+    /// Why the task has ended without a value, if it has, without taking it.
+    pub(crate) fn error(&self) -> Option<Error> {
+        if !self.is_finished() || !self.holds_output() {
+            return None;
+        }
+        // SAFETY: the task is complete, and the output or the copy of an error is in the cell.
+        unsafe { Header::peek_error(self.pointer()) }
+    }
+
     /// Blocks this thread until the task has finished, and gives its output.
     ///
     /// # Panics
@@ -262,13 +278,7 @@ impl<T> Task<T> {
         let id = self.id();
         callbacks::insert(id, Entry { executor, callback: Box::new(callback), location });
         if !self.header().state.set_callbacks() {
-            let error = if self.holds_output() {
-                // SAFETY: the task is complete, and the output or the copy of an error is in the cell.
-                unsafe { Header::peek_error(self.pointer()) }
-            } else {
-                None
-            };
-            callbacks::run(TaskOutcome::new(id, error));
+            callbacks::run(TaskOutcome::new(id, self.error()));
         }
     }
 
@@ -438,6 +448,10 @@ impl<T> AbortOnDrop<T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: read once, and the original is not dropped.
         unsafe { std::ptr::read(&raw const this.0) }
+    }
+
+    pub(crate) fn task(&mut self) -> &mut Task<T> {
+        &mut self.0
     }
 
     /// As [`Task::cancel`].

@@ -1,0 +1,84 @@
+//! Results as they come.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use super::crew::Crew;
+use crate::cell::Task;
+use crate::error::Error;
+
+/// The results of tasks in the order in which they end, each as soon as it is there.
+///
+/// The tasks belong to the call from the moment it is made, and run on whether anybody asks for the next result or not.
+/// A result costs the same whatever the number of the other tasks.
+///
+/// - **Drop**: the tasks whose results were not taken are cancelled, not waited for.
+/// - **Panic**, **cancel** of a task is its result; the others go on.
+///
+/// ```
+/// # runtime::block_on(async {
+/// let mut squares = runtime::as_completed((0..5).map(|n| runtime::spawn(async move { n * n })));
+/// let mut sum = 0;
+/// while let Some(square) = squares.next().await {
+///     sum += square.unwrap();
+/// }
+/// assert_eq!(sum, 30);
+/// # });
+/// ```
+pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
+    AsCompleted { crew: Crew::of(tasks) }
+}
+
+/// What [`as_completed`] gives: results with [`next`](Self::next), or as a `futures_core::Stream` with the feature
+/// `stream`.
+#[must_use = "dropping it cancels the tasks"]
+pub struct AsCompleted<T> {
+    crew: Crew<T>,
+}
+
+impl<T> Unpin for AsCompleted<T> {}
+
+impl<T> AsCompleted<T> {
+    /// The next result, or `None` once all were given.
+    ///
+    /// Cancel-safe: dropping the call loses nothing.
+    pub async fn next(&mut self) -> Option<Result<T, Error>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`next`](Self::next) as a poll function.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        let next = ready!(self.crew.poll_next(cx));
+        Poll::Ready(next.map(|(_, result)| result))
+    }
+
+    /// How many results are still to come.
+    pub fn len(&self) -> usize {
+        self.crew.len()
+    }
+
+    /// True if no more results come.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted").field("len", &self.len()).finish()
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<T> futures_core::Stream for AsCompleted<T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        AsCompleted::poll_next(self.get_mut(), cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len(), Some(self.len()))
+    }
+}

@@ -1,0 +1,54 @@
+//! The results of all tasks, whatever they are.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::crew::Crew;
+use crate::cell::Task;
+use crate::error::Error;
+
+/// Waits for all tasks, and gives what each has come to, in the order of the arguments.
+///
+/// No failure touches the other tasks. The tasks belong to the call from the moment it is made; no tasks give an empty
+/// list. asyncio writes `gather(.., return_exceptions=True)`.
+///
+/// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; results that are there are dropped.
+/// - **Panic** of a task is its result.
+///
+/// # Panics
+/// If it is polled after it was ready.
+///
+/// ```
+/// # runtime::block_on(async {
+/// let tasks = ["7", "seven"].map(|text| runtime::spawn(async move { text.parse::<u8>().unwrap() }));
+/// let results = runtime::gather_settled(tasks).await;
+/// assert_eq!(*results[0].as_ref().unwrap(), 7);
+/// assert!(results[1].as_ref().unwrap_err().is_panic());
+/// # });
+/// ```
+pub fn gather_settled<T>(tasks: impl IntoIterator<Item = Task<T>>) -> GatherSettled<T> {
+    let crew = Crew::of(tasks);
+    GatherSettled { results: (0..crew.len()).map(|_| None).collect(), crew }
+}
+
+/// The future of [`gather_settled`].
+#[derive(Debug)]
+#[must_use = "dropping it cancels the tasks"]
+pub struct GatherSettled<T> {
+    crew: Crew<T>,
+    results: Vec<Option<Result<T, Error>>>,
+}
+
+impl<T> Unpin for GatherSettled<T> {}
+
+impl<T> Future for GatherSettled<T> {
+    type Output = Vec<Result<T, Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Result<T, Error>>> {
+        while let Some((place, result)) = ready!(self.crew.poll_next(cx)) {
+            self.results[place] = Some(result);
+        }
+        let results = std::mem::take(&mut self.results);
+        Poll::Ready(results.into_iter().map(|result| result.expect("each task has ended")).collect())
+    }
+}
