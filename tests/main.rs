@@ -5,6 +5,7 @@ mod blocking;
 mod builder;
 mod callbacks;
 mod cancel;
+mod cancel_token;
 mod current_thread;
 mod driver;
 mod entry;

@@ -56,6 +56,7 @@ pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_withou
 pool_swallows_refusal         blocking::models::jobs_fail_when_no_thread_starts
 promise_publish_relaxed       promise::models::what_was_set_is_seen
 promise_no_recheck            promise::models::two_waiters_are_woken
+token_no_recheck              cancel::models::a_child_that_is_made_during_a_cancel_is_cancelled
 MUTANTS
 )
 

@@ -90,6 +90,8 @@ pub mod time;
 #[cfg(not(runtime_loom))]
 pub mod net;
 
+pub mod cancel;
+
 #[cfg(all(feature = "hyper", not(runtime_loom)))]
 pub mod compat;
 
@@ -99,6 +101,8 @@ mod combine;
 #[cfg(not(runtime_loom))]
 mod gather;
 
+#[cfg(not(runtime_loom))]
+pub use cancel::{CancelOnDrop, CancelToken};
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
 pub use context::{Stall, StallCause, Unobserved};
 pub use error::{Error, ErrorKind};
