@@ -102,6 +102,9 @@ mod combine;
 mod gather;
 
 #[cfg(not(runtime_loom))]
+pub mod group;
+
+#[cfg(not(runtime_loom))]
 pub use cancel::{CancelOnDrop, CancelToken};
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
 pub use context::{Stall, StallCause, Unobserved};
@@ -111,6 +114,8 @@ pub use gather::{
     AsCompleted, GatherAll, GatherSettled, MapConcurrent, MapOrdered, MapUnordered, When, as_completed,
     gather_all, gather_settled, map_concurrent, shield, wait, wait_for,
 };
+#[cfg(not(runtime_loom))]
+pub use group::{Failure, GroupError, TaskGroup, task_group};
 #[cfg(not(runtime_loom))]
 pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
 pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};

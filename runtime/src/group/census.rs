@@ -1,0 +1,167 @@
+//! How many members of a group are not gone, and who waits for the last of them.
+//!
+//! Without a type parameter, so that a group can count the members of any group inside it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::cancel::CancelToken;
+use crate::cell;
+use crate::error::drop_quietly;
+use crate::id::TaskId;
+use crate::loom::lock::Mutex;
+
+/// The count of one group.
+pub(super) struct Census {
+    /// What the members see of a cancel; groups inside hang theirs below it.
+    pub(super) token: CancelToken,
+    count: Mutex<Count>,
+}
+
+struct Count {
+    live: usize,
+    /// Nobody may enter any more.
+    closed: bool,
+    /// The group has nothing to do but to wait for the last one.
+    waiting: bool,
+    owner: Option<Waker>,
+    /// Who counts our members after our group was dropped.
+    heir: Option<Arc<Census>>,
+}
+
+impl Census {
+    pub(super) fn new(token: CancelToken) -> Arc<Self> {
+        let count = Count { live: 0, closed: false, waiting: false, owner: None, heir: None };
+        Arc::new(Census { token, count: Mutex::new(count) })
+    }
+
+    /// Counts one more; false if the group is over.
+    pub(super) fn enter(&self) -> bool {
+        let mut count = self.count.lock();
+        if !count.closed {
+            count.live += 1;
+        }
+        !count.closed
+    }
+
+    /// Counts one less, here and wherever the members were handed to.
+    pub(super) fn leave(self: &Arc<Self>) {
+        let mut next = Some(self.clone());
+        while let Some(census) = next {
+            let (owner, heir) = census.leave_here();
+            wake(owner);
+            next = heir;
+        }
+    }
+
+    fn leave_here(&self) -> (Option<Waker>, Option<Arc<Census>>) {
+        let mut count = self.count.lock();
+        count.live -= 1;
+        let last = count.live == 0 && count.waiting;
+        (if last { count.owner.take() } else { None }, count.heir.clone())
+    }
+
+    /// Leaves the waker of the group's own future.
+    pub(super) fn register(&self, waker: &Waker) {
+        let known = |owner: &Waker| owner.will_wake(waker);
+        if self.count.lock().owner.as_ref().is_some_and(known) {
+            return;
+        }
+        let waker = waker.clone();
+        let old = self.count.lock().owner.replace(waker);
+        drop(old);
+    }
+
+    /// Wakes the group's own future: something has changed that it has to act on.
+    pub(super) fn wake_owner(&self) {
+        let owner = self.count.lock().owner.take();
+        wake(owner);
+    }
+
+    /// Closes the group if nobody is left; otherwise the last one will wake it.
+    pub(super) fn try_close(&self) -> bool {
+        let mut count = self.count.lock();
+        count.waiting = true;
+        count.closed = count.live == 0;
+        count.closed
+    }
+
+    /// The group was dropped: nobody may enter, and `heir` waits for those who are inside.
+    pub(super) fn abandon(&self, heir: Option<Arc<Census>>) {
+        let owner = {
+            let mut count = self.count.lock();
+            count.closed = true;
+            if let Some(heir) = &heir {
+                // Under our lock, so that nobody leaves before having been added; locks are taken from the inner group
+                // to the outer one only. Whoever drops us is counted there, so the heir does not close meanwhile.
+                heir.add(count.live);
+            }
+            count.heir = heir;
+            count.owner.take()
+        };
+        drop_quietly(owner);
+    }
+
+    /// Counts members of a group inside.
+    fn add(self: &Arc<Self>, n: usize) {
+        let mut next = Some(self.clone());
+        while let Some(census) = next {
+            let mut count = census.count.lock();
+            count.live += n;
+            next = count.heir.clone();
+        }
+    }
+}
+
+fn wake(owner: Option<Waker>) {
+    if let Some(owner) = owner {
+        // A foreign waker; whoever leaves goes on.
+        drop_quietly(Wake(owner));
+    }
+}
+
+/// Wakes when dropped.
+struct Wake(Waker);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.0.wake_by_ref();
+    }
+}
+
+/// The group in whose body or child the code runs, and in which task.
+type Current = Option<(Option<TaskId>, Arc<Census>)>;
+
+thread_local! {
+    static CURRENT: Cell<Current> = const { Cell::new(None) };
+}
+
+/// The group in whose body or child the caller runs.
+pub(super) fn current() -> Option<Arc<Census>> {
+    CURRENT.with(|current| {
+        let inside = current.take();
+        // Another task may be polled on top of the member's stack, by a nested `block_on`.
+        let census =
+            inside.as_ref().filter(|(task, _)| *task == cell::current()).map(|(_, census)| census.clone());
+        current.set(inside);
+        census
+    })
+}
+
+/// Polls with `census` as the current group. It is lent, not cloned: a poll touches no shared count.
+pub(super) fn within<R>(census: &mut Option<Arc<Census>>, f: impl FnOnce() -> R) -> R {
+    struct Restore<'a> {
+        lender: &'a mut Option<Arc<Census>>,
+        outer: Current,
+    }
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            *self.lender = CURRENT.replace(self.outer.take()).map(|(_, census)| census);
+        }
+    }
+
+    let inside = census.take().map(|census| (cell::current(), census));
+    let _restore = Restore { lender: census, outer: CURRENT.replace(inside) };
+    f()
+}

@@ -1,0 +1,84 @@
+//! Children that report when they are ready, as Trio's `nursery.start`.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::child::Divert;
+use super::error::Failure;
+use super::handle::TaskGroup;
+use super::state::End;
+use crate::loom::lock::Mutex;
+use crate::promise::{Promise, State};
+
+impl<E: Send + 'static> TaskGroup<E> {
+    /// Spawns a child and waits until it has reported that it is ready, through the promise it is given.
+    ///
+    /// Gives the value that it set: an address that is bound, a connection that stands. Up to then the child's troubles
+    /// are the caller's and not the group's: an error is returned here, a panic goes on here, and dropping this future
+    /// cancels the child. From then on it is a child like any other.
+    ///
+    /// `None` if the group was cancelled before the child was ready. A child that waits for [room](Self::with_limit) is
+    /// waited for.
+    ///
+    /// # Panics
+    /// With the child's panic, and if the child ended in good order without having set the promise to a value.
+    ///
+    /// ```
+    /// use runtime::net::TcpListener;
+    ///
+    /// let served = runtime::task_group(|group| async move {
+    ///     let address = group.start(|ready| async move {
+    ///         let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///         let _ = ready.set_result(listener.local_addr()?);
+    ///         listener.accept().await?;
+    ///         Ok(())
+    ///     });
+    ///     let Some(address) = address.await? else { return Ok(()) };
+    ///     runtime::net::TcpStream::connect(address).await?;
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// assert!(runtime::block_on(served).is_ok());
+    /// ```
+    pub async fn start<T, Fut>(&self, f: impl FnOnce(Promise<T>) -> Fut) -> Result<Option<T>, E>
+    where
+        T: Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let (promise, mut ready) = Promise::new();
+        let early = Arc::new(Mutex::new(None));
+        let divert: Divert<E> = {
+            let (ready, early) = (ready.clone(), early.clone());
+            Box::new(move |end| {
+                if ready.state() == State::Finished {
+                    return end;
+                }
+                *early.lock() = Some(end);
+                End::Neutral
+            })
+        };
+        let mut child = self.spawn_diverted(f(promise), Some(divert)).abort_on_drop();
+        let value = poll_fn(|cx| {
+            if let Poll::Ready(Ok(value)) = Pin::new(&mut ready).poll(cx) {
+                return Poll::Ready(Some(value));
+            }
+            // A promise that was given up cannot come to anything: the child's end tells why.
+            Pin::new(&mut child).poll(cx).map(|_| ready.result().and_then(|ready| ready.ok().cloned()))
+        })
+        .await;
+        if let Some(value) = value {
+            drop(child.detach());
+            return Ok(Some(value));
+        }
+        let end = early.lock().take();
+        match end {
+            Some(End::Failed(Failure::Error(error))) => Err(error),
+            Some(End::Failed(Failure::Panic(panic))) => panic.resume_unwind(),
+            Some(End::Success) => {
+                panic!("a child given to TaskGroup::start ended without reporting that it is ready")
+            }
+            Some(End::Neutral) | None => Ok(None),
+        }
+    }
+}
