@@ -92,6 +92,9 @@ pub mod net;
 
 pub mod cancel;
 
+#[cfg(not(runtime_loom))]
+mod scope;
+
 #[cfg(all(feature = "hyper", not(runtime_loom)))]
 pub mod compat;
 
@@ -121,6 +124,8 @@ pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
 pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};
 #[cfg(not(runtime_loom))]
 pub use runtime::{Builder, Runtime, block_on};
+#[cfg(not(runtime_loom))]
+pub use scope::{Scope, ScopedJob, scope};
 #[cfg(not(runtime_loom))]
 pub use task::{spawn, spawn_blocking};
 
