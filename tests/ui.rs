@@ -1,8 +1,9 @@
-//! What the attributes and the macros accept and how they refuse the rest: `ui/pass` compiles and runs, `ui/fail` fails with the
-//! message in the `.stderr` file beside it.
+//! What the attributes and the macros accept and how they refuse the rest, and what the borrow checker refuses: `ui/pass`
+//! compiles and runs, `ui/fail` fails with the message in the `.stderr` file beside it.
 //!
 //! `TRYBUILD=overwrite cargo test -p runtime-tests --test ui` writes the messages anew; read the diff. Only
-//! `type_mismatch.stderr` holds messages of rustc's own, and changes with its version.
+//! `type_mismatch.stderr`, `group_borrow.stderr` and `scope_borrow.stderr` hold messages of rustc's own, and change with
+//! its version.
 
 #[test]
 fn attributes_accept_and_refuse_as_documented() {
