@@ -35,7 +35,10 @@ fn the_value_of_the_body_is_given_when_all_children_are_gone() {
             let counts = counts.clone();
             async move {
                 for _ in 0..100 {
-                    let yields = counts.watch(async { Ok(runtime::task::yield_now().await) });
+                    let yields = counts.watch(async {
+                        runtime::task::yield_now().await;
+                        Ok(())
+                    });
                     drop(group.spawn(yields));
                 }
                 Ok(7)
@@ -817,7 +820,12 @@ async fn a_panic_before_readiness_goes_on_in_the_caller() {
 #[runtime::test(start_paused = true)]
 async fn a_child_that_ends_without_being_ready_is_a_mistake_that_is_named() {
     let outcome: Outcome<()> = task_group(|group| async move {
-        let _ = group.start::<(), _>(|ready| async move { Ok(drop(ready)) }).await;
+        let _ = group
+            .start::<(), _>(|ready| async move {
+                drop(ready);
+                Ok(())
+            })
+            .await;
         Ok(())
     })
     .await;
@@ -897,5 +905,55 @@ fn a_shutdown_of_the_runtime_empties_the_group() {
         });
         assert!(outcome.is_ok());
         assert_eq!(counts.drops(), 3);
+    });
+}
+
+// --- hostile wakers ---
+
+#[test]
+fn a_waker_that_re_enters_drops_or_panics_holds_nobody_up() {
+    use std::pin::Pin;
+    use std::task::{Context, Wake, Waker};
+
+    type Slot = Mutex<Option<Pin<Box<dyn Future<Output = Outcome<()>> + Send>>>>;
+
+    /// Polls the group again inside the wake, and panics.
+    struct Hostile(Slot, AtomicUsize);
+    impl Wake for Hostile {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            poll(&self);
+            panic!("hostile");
+        }
+    }
+
+    fn poll(hostile: &Arc<Hostile>) {
+        // Not while it is being polled further down this stack or on another thread.
+        let Some(mut group) = hostile.0.try_lock().ok().and_then(|mut slot| slot.take()) else { return };
+        let waker = Waker::from(hostile.clone());
+        let polled = group.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_pending() {
+            *hostile.0.lock().unwrap() = Some(group);
+        }
+    }
+
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let counts = Counts::new();
+        let (handle, watched) = (rt.handle(), counts.clone());
+        let group = task_group(move |group| async move {
+            let _entered = handle.enter();
+            let waits = group.clone();
+            drop(group.spawn(watched.watch(pending::<Result<(), &str>>())));
+            drop(group.spawn(async move {
+                runtime::task::yield_now().await;
+                waits.cancel();
+                Ok(())
+            }));
+            Ok(())
+        });
+        let hostile = Arc::new(Hostile(Mutex::new(Some(Box::pin(group))), AtomicUsize::new(0)));
+        poll(&hostile);
+        runtime_tests::until(|| counts.drops() == 1 && hostile.1.load(Ordering::SeqCst) > 0);
     });
 }

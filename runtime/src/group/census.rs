@@ -3,6 +3,7 @@
 //! Without a type parameter, so that a group can count the members of any group inside it.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -114,19 +115,10 @@ impl Census {
     }
 }
 
+/// Wakes the group. Its waker may be another executor's, and its panic is no business of whoever leaves.
 fn wake(owner: Option<Waker>) {
-    if let Some(owner) = owner {
-        // A foreign waker; whoever leaves goes on.
-        drop_quietly(Wake(owner));
-    }
-}
-
-/// Wakes when dropped.
-struct Wake(Waker);
-
-impl Drop for Wake {
-    fn drop(&mut self) {
-        self.0.wake_by_ref();
+    if let Some(Err(payload)) = owner.map(|owner| catch_unwind(AssertUnwindSafe(|| owner.wake()))) {
+        drop_quietly(payload);
     }
 }
 

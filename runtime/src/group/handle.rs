@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::builder::{Builder, check_limit};
 use super::child::{Child, Divert};
 use super::error::Failure;
-use super::state::{Cause, Entry, Shared};
+use super::state::{Cause, End, Entry, Shared};
 use crate::cancel::CancelToken;
 use crate::cell::Task;
 use crate::task::spawn;
@@ -90,7 +90,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     ///
     /// ```
     /// let cancelled = runtime::task_group(|group| async move {
-    ///     group.spawn(std::future::pending());
+    ///     group.spawn::<()>(std::future::pending());
     ///     group.cancel();
     ///     std::future::pending::<Result<(), std::io::Error>>().await
     /// });
@@ -196,7 +196,7 @@ impl<E: Send + 'static> Entered<'_, E> {
         task.add_done_callback_on(executor, Location::caller(), move |outcome| {
             // Only a destructor can have panicked outside of the member's own care.
             if let Some(panic) = outcome.error().filter(|error| error.is_panic()) {
-                shared.record(Failure::Panic(panic.clone()));
+                shared.end(End::Failed(Failure::Panic(panic.clone())));
             }
             shared.leave(key);
         });

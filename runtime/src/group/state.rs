@@ -254,25 +254,21 @@ impl<E> Shared<E> {
 
     /// The event that there may be room; `None` if there is, or if nobody may be spawned any more.
     pub(super) fn room(&self) -> Option<Future<()>> {
-        // Made before it is known whether it is needed: the lock is not for allocations.
-        let fresh = Promise::new();
-        let mut unused = Some(fresh);
-        let event = {
+        let is_full = |state: &State<E>| state.phase == Phase::Open && !state.has_room();
+        if !is_full(&self.state.lock()) {
+            return None;
+        }
+        // The lock is not for allocations.
+        let (promise, event) = Promise::new();
+        {
             let mut state = self.state.lock();
-            if state.phase != Phase::Open || state.has_room() {
-                None
-            } else {
-                let room = match state.room.take() {
-                    Some(room) => room,
-                    None => unused.take().expect("it was just made"),
-                };
-                let event = room.1.clone();
-                state.room = Some(room);
-                Some(event)
+            match &state.room {
+                _ if !is_full(&state) => return None,
+                Some((_, event)) => return Some(event.clone()),
+                None => state.room = Some((promise, event.clone())),
             }
-        };
-        drop(unused);
-        event
+        }
+        Some(event)
     }
 
     // --- the end ---
