@@ -156,7 +156,11 @@ fn imports(code: &str) -> BTreeSet<String> {
     for rest in code.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
             None => {
-                found.insert(identifier(rest));
+                let name = identifier(rest);
+                // An exported macro stands at the root, wherever it is written.
+                if !rest[name.len()..].starts_with('!') {
+                    found.insert(name);
+                }
             }
             Some(group) => found.extend(group_items(group)),
         }

@@ -50,5 +50,6 @@ mod select;
 mod scope;
 mod shutdown;
 mod spawn;
+mod task_local;
 mod time;
 mod tls;

@@ -24,6 +24,7 @@ use crate::blocking::Pool;
 use crate::cell::{Meta, Task};
 use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
 use crate::error::drop_quietly;
+use crate::inherit;
 use crate::scheduler::{self, Shared};
 
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
@@ -129,7 +130,8 @@ impl Host for Inner {
 
 impl Executor for Inner {
     fn execute(&self, job: Job) {
-        drop(self.shared.spawn(async move { job() }, (), Location::caller()));
+        // Bare: the thread that completes a future has no values for the callbacks of others.
+        drop(self.shared.spawn_bare(async move { job() }, (), Location::caller()));
     }
 
     fn report(&self, unobserved: Unobserved) {
@@ -213,7 +215,10 @@ impl Handle {
         meta: impl Meta,
         location: &'static Location<'static>,
     ) -> Task<T> {
-        self.pool().spawn(f, meta, location)
+        match inherit::capture() {
+            None => self.pool().spawn(f, meta, location),
+            captured => self.pool().spawn(move || inherit::run(captured, f), meta, location),
+        }
     }
 
     /// Runs a future on this thread until it is ready; see [`Runtime::block_on`](crate::Runtime::block_on).

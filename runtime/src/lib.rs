@@ -67,6 +67,7 @@ mod cell;
 mod promise;
 
 mod driver;
+mod inherit;
 
 mod blocking;
 mod scheduler;
@@ -86,6 +87,9 @@ pub mod io;
 
 #[cfg(not(runtime_loom))]
 pub mod time;
+
+#[cfg(not(runtime_loom))]
+pub mod local;
 
 #[cfg(not(runtime_loom))]
 pub mod net;

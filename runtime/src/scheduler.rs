@@ -45,6 +45,7 @@ mod models;
 
 use std::io;
 use std::panic::Location;
+use std::pin::Pin;
 use std::ptr;
 use std::sync::{Arc, Weak};
 
@@ -54,6 +55,7 @@ use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Ambient, Executor, Host, Role};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::inherit::{self, Values};
 use crate::loom;
 use crate::loom::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::loom::deque::{Injector, Stealer};
@@ -205,9 +207,45 @@ impl Shared {
         }
     }
 
-    /// Spawns a task on this scheduler; one that comes too late is refused.
+    /// Spawns a task on this scheduler; one that comes too late is refused. It inherits the task-local values of whoever
+    /// spawns it, if there are any.
     #[inline]
     pub(crate) fn spawn<F, M>(
+        &'static self,
+        future: F,
+        meta: M,
+        location: &'static Location<'static>,
+    ) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        M: Meta,
+    {
+        match inherit::capture() {
+            None => self.spawn_bare(future, meta, location),
+            Some(values) => self.spawn_carrying(values, Box::pin(future), meta, location),
+        }
+    }
+
+    /// As [`spawn`](Self::spawn), with values to take along. Not generic over the future, see [`inherit`].
+    #[cold]
+    fn spawn_carrying<T, M>(
+        &'static self,
+        values: Values,
+        future: Pin<Box<dyn Future<Output = T> + Send>>,
+        meta: M,
+        location: &'static Location<'static>,
+    ) -> Task<T>
+    where
+        T: Send + 'static,
+        M: Meta,
+    {
+        self.spawn_bare(values.carry(future), meta, location)
+    }
+
+    /// As [`spawn`](Self::spawn), for a task that inherits nothing.
+    #[inline]
+    pub(crate) fn spawn_bare<F, M>(
         &'static self,
         future: F,
         meta: M,

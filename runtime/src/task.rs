@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::cell::{Task, TaskOutcome};
 use crate::handle::Handle;
+use crate::inherit;
 use crate::promise;
 use crate::scheduler;
 
@@ -145,6 +146,8 @@ impl<T> Task<T> {
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(TaskOutcome) + Send + 'static) {
+        let captured = inherit::capture();
+        let callback = move |outcome| inherit::run(captured, || callback(outcome));
         self.add_done_callback_on(Handle::current().inner, Location::caller(), callback);
     }
 }
@@ -167,6 +170,8 @@ impl<T: Send + Sync + 'static> promise::Future<T> {
         &self,
         callback: impl FnOnce(&promise::Future<T>) + Send + 'static,
     ) -> promise::CallbackId {
+        let captured = inherit::capture();
+        let callback = move |done: &promise::Future<T>| inherit::run(captured, || callback(done));
         self.add_done_callback_on(Handle::current().inner, callback)
     }
 }

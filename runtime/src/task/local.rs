@@ -23,6 +23,7 @@ use crate::context::{self, Executor};
 use crate::coop::BudgetGuard;
 use crate::driver::wake;
 use crate::error::{Error, drop_quietly};
+use crate::inherit;
 use crate::loom::lock::Mutex;
 
 /// Local tasks polled in a row before the surrounding task lets others run.
@@ -227,6 +228,22 @@ impl Queue {
     }
 
     fn spawn<F, M>(&self, future: F, meta: M, location: &'static Location<'static>) -> Task<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        M: Meta,
+    {
+        match inherit::capture() {
+            None => self.spawn_bare(future, meta, location),
+            Some(values) => {
+                let future: Pin<Box<dyn Future<Output = F::Output>>> = Box::pin(future);
+                self.spawn_bare(values.carry(future), meta, location)
+            }
+        }
+    }
+
+    /// As [`spawn`](Self::spawn), for a task that inherits nothing.
+    fn spawn_bare<F, M>(&self, future: F, meta: M, location: &'static Location<'static>) -> Task<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
