@@ -2,6 +2,7 @@
 
 mod block_on;
 mod blocking;
+mod blocking_pool;
 mod builder;
 mod callbacks;
 mod cancel;
@@ -24,6 +25,7 @@ mod io_stdio;
 mod io_traits;
 mod join;
 mod join_macros;
+mod limiter;
 mod local;
 mod metrics;
 mod monitor;
@@ -44,6 +46,7 @@ mod panic;
 mod pitfalls;
 mod pitfalls_combinators;
 mod pitfalls_groups;
+mod pitfalls_limits;
 mod polls;
 mod promise;
 mod select;

@@ -315,6 +315,11 @@ impl Pool {
         std::mem::take(&mut self.state.lock().handles)
     }
 
+    /// True once [`close`](Self::close) was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         let state = self.state.lock();
         Figures {

@@ -112,6 +112,9 @@ mod gather;
 pub mod group;
 
 #[cfg(not(runtime_loom))]
+mod limit;
+
+#[cfg(not(runtime_loom))]
 pub use cancel::{CancelOnDrop, CancelToken};
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
 pub use context::{Stall, StallCause, Unobserved};
@@ -125,6 +128,8 @@ pub use gather::{
 pub use group::{Failure, GroupError, TaskGroup, task_group};
 #[cfg(not(runtime_loom))]
 pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
+#[cfg(not(runtime_loom))]
+pub use limit::{Acquire, BlockingPool, CapacityLimiter, CapacityStats, Permit, Shutdown};
 pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};
 #[cfg(not(runtime_loom))]
 pub use runtime::{Builder, Runtime, block_on};

@@ -6,7 +6,7 @@
 //! A task that is spawned inside the scope sees nothing of it, unless the key says `inherit`: a request's id, a deadline
 //! or a tracing span then follow the work, through [`spawn`](crate::spawn()), [`spawn_blocking`](crate::spawn_blocking),
 //! `spawn_local`, [`call_soon`](crate::Handle::call_soon), [`call_later`](crate::Handle::call_later),
-//! and done callbacks. Which values a callback sees is decided where it is
+//! [`BlockingPool`](crate::BlockingPool) and done callbacks. Which values a callback sees is decided where it is
 //! added, not where the task or future ends.
 //!
 //! ```

@@ -1,0 +1,226 @@
+//! The jobs of a [`BlockingPool`](super::BlockingPool) that wait for a worker, and who works.
+//!
+//! # Protocol
+//! A worker is one job of the runtime's blocking pool that takes jobs from here until there are none. *Submit* queues the
+//! job and, if fewer than `most` work, counts one more and starts it; a *worker* that finds the queue empty stops counting
+//! under the same lock. So a job in the queue always has somebody who will look. A worker that the runtime refuses to
+//! run, because it was shut down or the system has no thread, stops counting too; the last one fails what is queued.
+//!
+//! # A job that is cancelled
+//! The promise tells its [`Watch`] that it was settled from outside; that takes the job out of the queue. The watch is
+//! left before the job is queued, when nobody can have cancelled yet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::coop::BudgetGuard;
+use crate::error::{Error, drop_quietly};
+use crate::handle::Handle;
+use crate::loom::lock::{Mutex, MutexGuard};
+use crate::promise::{Future, Promise};
+
+/// A job that waits, whatever its type.
+pub(super) trait Job: Send {
+    /// Runs it and sets its result. Catches its panic.
+    fn run(self: Box<Self>);
+
+    /// Sets `error` in place of a result, and drops the rest.
+    fn fail(self: Box<Self>, error: Error);
+
+    /// True if a reader cancelled it.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// What all of a pool share.
+pub(super) struct Queue {
+    runtime: Handle,
+    most: usize,
+    state: Mutex<State>,
+    /// Done once the pool is shut down and nothing is left to do.
+    ended: Future<()>,
+}
+
+struct State {
+    waiting: BTreeMap<u64, Box<dyn Job>>,
+    next: u64,
+    working: usize,
+    closed: bool,
+    /// Set when it has ended.
+    end: Option<Promise<()>>,
+}
+
+impl State {
+    /// The promise to be kept, outside the lock, if all is over.
+    #[must_use]
+    fn end(&mut self) -> Option<Promise<()>> {
+        let over = self.closed && self.working == 0 && self.waiting.is_empty();
+        if over { self.end.take() } else { None }
+    }
+}
+
+/// Tells those who wait that all is over.
+fn announce(end: Option<Promise<()>>) {
+    if let Some(end) = end {
+        let _ = end.set_result(());
+    }
+}
+
+impl Queue {
+    pub(super) fn new(runtime: Handle, most: usize) -> Arc<Self> {
+        let (end, ended) = Promise::new();
+        let state = State { waiting: BTreeMap::new(), next: 0, working: 0, closed: false, end: Some(end) };
+        Arc::new(Queue { runtime, most, state: Mutex::new(state), ended })
+    }
+
+    pub(super) fn ended(&self) -> Future<()> {
+        self.ended.clone()
+    }
+
+    /// A number for a job, and what takes the job out under it.
+    pub(super) fn ticket(self: &Arc<Self>) -> Ticket {
+        let mut state = self.state.lock();
+        state.next += 1;
+        Ticket { number: state.next, queue: Arc::downgrade(self) }
+    }
+
+    /// Queues a job under its ticket, and sees to it that somebody will look.
+    /// Gives it back if the queue is closed.
+    pub(super) fn push(self: &Arc<Self>, ticket: &Ticket, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
+        // If that happens after the look, the worker below or one that works already will find out.
+        let stopped = self.runtime.pool().is_closed();
+        let mut state = self.state.lock();
+        if state.closed || stopped {
+            return Err(job);
+        }
+        state.waiting.insert(ticket.number, job);
+        if state.working < self.most {
+            state.working += 1;
+            drop(state);
+            let worker = Worker(Some(self.clone()));
+            // Detached: it has nothing to tell. It inherits nothing, each job does.
+            drop(self.runtime.pool().spawn(move || worker.work(), (), Location::caller()));
+        }
+        Ok(())
+    }
+
+    /// Refuses new jobs, and drops those that wait if told so.
+    pub(super) fn close(&self, cancel_queued: bool) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let dropped = if cancel_queued { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
+        let end = state.end();
+        drop(state);
+        dropped.into_values().for_each(|job| job.fail(Error::cancelled()));
+        announce(end);
+    }
+
+    pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (queued, working, closed) = {
+            let state = self.state.lock();
+            (state.waiting.len(), state.working, state.closed)
+        };
+        f.debug_struct(name)
+            .field("max_workers", &self.most)
+            .field("working", &working)
+            .field("queued", &queued)
+            .field("closed", &closed)
+            .finish()
+    }
+
+    /// Takes a job out whose reader gave it up.
+    fn withdraw(&self, number: u64) {
+        let mut state = self.state.lock();
+        let cancelled = state.waiting.get(&number).is_some_and(|job| job.is_cancelled());
+        let job = if cancelled { state.waiting.remove(&number) } else { None };
+        let end = state.end();
+        drop(state);
+        drop_quietly(job);
+        announce(end);
+    }
+
+    /// Stops counting a worker that holds the lock, and lets it go.
+    fn leave(mut state: MutexGuard<'_, State>) {
+        state.working -= 1;
+        let end = state.end();
+        drop(state);
+        announce(end);
+    }
+}
+
+/// Names a job in its queue; as a waker, takes it out if it was cancelled.
+pub(super) struct Ticket {
+    number: u64,
+    queue: Weak<Queue>,
+}
+
+impl Ticket {
+    /// Leaves word with `promise`, which is new.
+    pub(super) fn watch<T: Send + Sync + 'static>(self: &Arc<Self>, promise: &Promise<T>) {
+        let waker = Waker::from(self.clone());
+        // Nobody is polled here: there is no budget to take from.
+        let _free = BudgetGuard::unconstrained();
+        let polled = promise.poll_closed(&mut Context::from_waker(&waker));
+        debug_assert!(matches!(polled, Poll::Pending), "its reader has not been given away");
+    }
+}
+
+impl Wake for Ticket {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.withdraw(self.number);
+        }
+    }
+}
+
+/// One that counts as working. `None` once it has stopped.
+struct Worker(Option<Arc<Queue>>);
+
+impl Worker {
+    fn work(mut self) {
+        let Some(queue) = self.0.take() else { return };
+        loop {
+            if queue.runtime.pool().is_closed() {
+                // Jobs that have not begun never do, as those of the runtime itself.
+                return refuse(&queue, &Error::shutdown());
+            }
+            let mut state = queue.state.lock();
+            let Some((_, job)) = state.waiting.pop_first() else {
+                return Queue::leave(state);
+            };
+            drop(state);
+            // The closure's panic is in its future; this is one of a destructor.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
+                drop_quietly(payload);
+            }
+        }
+    }
+}
+
+/// The runtime did not run it.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let Some(queue) = self.0.take() else { return };
+        let error = if queue.runtime.pool().is_closed() {
+            Error::shutdown()
+        } else {
+            Error::new(io::Error::other("the system refused a thread for the blocking pool"))
+        };
+        refuse(&queue, &error);
+    }
+}
+
+/// A worker leaves for good; if it was the last, nobody will look at the queue, and what is in it fails.
+fn refuse(queue: &Queue, error: &Error) {
+    let mut state = queue.state.lock();
+    let orphans = if state.working == 1 { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
+    Queue::leave(state);
+    orphans.into_values().for_each(|job| job.fail(error.clone()));
+}
