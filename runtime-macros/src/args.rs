@@ -21,17 +21,9 @@ impl Attribute {
         }
     }
 
-    /// The name of the function in `runtime::__private` that runs the body.
-    pub(crate) fn entry(self) -> &'static str {
-        match self {
-            Attribute::Main => "main",
-            Attribute::Test => "test",
-        }
-    }
-
     fn known(self) -> &'static str {
         match self {
-            Attribute::Main => "`worker_threads`, `flavor`, `name` and `crate`",
+            Attribute::Main => "`worker_threads`, `flavor`, `name`, `graceful` and `crate`",
             Attribute::Test => "`worker_threads`, `flavor`, `name`, `start_paused` and `crate`",
         }
     }
@@ -47,6 +39,8 @@ pub(crate) struct Options {
     worker_threads: Option<(Vec<TokenTree>, Literal)>,
     name: Option<Literal>,
     start_paused: Option<Ident>,
+    /// In milliseconds.
+    graceful: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +72,18 @@ impl Options {
     /// The path of the `runtime` crate.
     pub(crate) fn path(&self) -> TokenStream {
         self.krate.clone().unwrap_or_else(|| code("::runtime"))
+    }
+
+    /// The name of the function in `runtime::__private` that runs the body, and what it takes between the builder and
+    /// the body.
+    pub(crate) fn entry(&self, attribute: Attribute) -> (&'static str, TokenStream) {
+        match (attribute, self.graceful) {
+            (Attribute::Test, _) => ("test", TokenStream::new()),
+            (Attribute::Main, None) => ("main", TokenStream::new()),
+            (Attribute::Main, Some(grace)) => {
+                ("main_gracefully", code(&format!("::core::time::Duration::from_millis({grace}u64),")))
+            }
+        }
     }
 
     /// The calls after `Builder::new()`.
@@ -126,6 +132,7 @@ impl Options {
             "flavor" => self.flavor = Some(flavor(value)?),
             "name" => self.name = Some(name(value)?),
             "start_paused" => self.start_paused = Some(start_paused(value)?),
+            "graceful" => self.graceful = Some(graceful(option, value)?),
             _ => self.krate = Some(krate(value)?),
         }
         self.seen.push(key);
@@ -152,6 +159,8 @@ fn example(attribute: Attribute, key: &str) -> Result<&'static str, String> {
         "flavor" => Ok("flavor = \"current_thread\""),
         "name" => Ok("name = \"api\""),
         "crate" => Ok("crate = my_crate::runtime"),
+        "graceful" if attribute == Attribute::Main => Ok("graceful = \"5s\""),
+        "graceful" => Err("only `#[runtime::main]` takes `graceful`: remove it".into()),
         "start_paused" if attribute == Attribute::Test => Ok("start_paused = true"),
         "start_paused" => Err("only `#[runtime::test]` takes `start_paused`: remove it, \
                                or build the runtime with `Runtime::builder().start_paused(true)`"
@@ -203,6 +212,32 @@ fn start_paused(value: &[TokenTree]) -> Result<Ident, Error> {
         [TokenTree::Ident(word)] if matches!(word.to_string().as_str(), "true" | "false") => Ok(word.clone()),
         _ => Err(Error::over(value, "`start_paused` must be `true` or `false`")),
     }
+}
+
+/// A length of time, in milliseconds.
+fn graceful(option: &[TokenTree], value: &[TokenTree]) -> Result<u64, Error> {
+    let message =
+        "`graceful` must be a whole number of `ms`, `s` or `m` in a string, such as `graceful = \"5s\"`";
+    let millis =
+        string(value).as_deref().and_then(milliseconds).ok_or_else(|| Error::over(value, message))?;
+    if cfg!(feature = "signal") {
+        return Ok(millis);
+    }
+    let message = "`graceful` needs the feature `signal` of the crate `runtime`: add it in Cargo.toml, \
+                   `runtime = { .., features = [\"signal\"] }`";
+    Err(Error::over(option, message))
+}
+
+/// `500ms`, `5s` or `1m`.
+fn milliseconds(text: &str) -> Option<u64> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let factor = match &text[unit..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return None,
+    };
+    text[..unit].parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// A path, or one in a string: serde and tokio taught people the latter.

@@ -44,8 +44,11 @@ fn entry(attribute: Attribute, options: &Options, function: &Function) -> TokenS
 
     let mut arguments = code("__RuntimeBuilder::new()");
     arguments.extend(options.builder_calls());
-    arguments.extend(code(&format!(", {BODY}()")));
-    inner.extend(code(&format!("__runtime::{}", attribute.entry())));
+    let (run, more) = options.entry(attribute);
+    arguments.extend(code(","));
+    arguments.extend(more);
+    arguments.extend(code(&format!("{BODY}()")));
+    inner.extend(code(&format!("__runtime::{run}")));
     inner.extend([TokenTree::from(Group::new(Delimiter::Parenthesis, arguments))]);
 
     let mut outer = TokenStream::new();

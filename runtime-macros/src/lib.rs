@@ -45,6 +45,7 @@ use proc_macro::TokenStream;
 /// | `worker_threads = 4` | how many threads run tasks, at least 1 | `RUNTIME_WORKER_THREADS`, else one a CPU |
 /// | `flavor = "current_thread"` | no threads of its own: the calling one runs all tasks | `"multi_thread"` |
 /// | `name = "api"` | the name of the runtime | none |
+/// | `graceful = "5s"` | how long the body may go on after `SIGINT` or `SIGTERM`: in `ms`, `s` or `m`; feature `signal` | the signal ends the process |
 /// | `crate = path` | where the `runtime` crate is, if renamed or re-exported; or `"path"` | `::runtime` |
 ///
 /// Values are literals; for computed ones, and for all other settings, use `Runtime::builder()`.

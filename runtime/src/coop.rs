@@ -15,6 +15,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
+use pin_project_lite::pin_project;
+
 use crate::loom::local;
 
 pub(crate) use reins::Reins;
@@ -155,6 +157,45 @@ pub async fn consume_budget() {
         Poll::Ready(())
     })
     .await;
+}
+
+/// The future, which takes one unit of the budget when it is ready and waits for its turn when none is left.
+///
+/// For operations of libraries that do not charge the budget, such as those of `runtime::sync`, in loops that may
+/// always find them ready. One that had to wait costs nothing.
+///
+/// Cancel-safe if the future is: nothing is held back.
+///
+/// ```
+/// use runtime::task::coop::cooperative;
+///
+/// let ready = cooperative(async { 7 });
+/// assert_eq!(runtime::block_on(ready), 7);
+/// ```
+pub fn cooperative<F: Future>(future: F) -> Cooperative<F> {
+    Cooperative { future }
+}
+
+pin_project! {
+    /// The future of [`cooperative`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Cooperative<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Cooperative<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let unit = ready!(poll_proceed(cx));
+        let output = ready!(self.project().future.poll(cx));
+        unit.made_progress();
+        Poll::Ready(output)
+    }
 }
 
 /// Polls `future` without a budget: it is never made to yield. The budget outside is neither used nor changed.

@@ -99,6 +99,14 @@ pub mod cancel;
 #[cfg(not(runtime_loom))]
 mod scope;
 
+#[cfg(all(feature = "sync", not(runtime_loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "sync")))]
+pub mod sync;
+
+#[cfg(all(unix, feature = "signal", not(runtime_loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+pub mod signal;
+
 #[cfg(all(feature = "hyper", not(runtime_loom)))]
 pub mod compat;
 
@@ -114,6 +122,9 @@ pub mod group;
 #[cfg(not(runtime_loom))]
 mod limit;
 
+#[cfg(all(unix, feature = "macros", feature = "signal", not(runtime_loom)))]
+mod graceful;
+
 #[cfg(not(runtime_loom))]
 pub use cancel::{CancelOnDrop, CancelToken};
 pub use cell::{AbortHandle, AbortOnDrop, Task, TaskOutcome};
@@ -126,6 +137,9 @@ pub use gather::{
 };
 #[cfg(not(runtime_loom))]
 pub use group::{Failure, GroupError, TaskGroup, task_group};
+#[cfg(all(unix, feature = "macros", feature = "signal", not(runtime_loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+pub use graceful::shutdown_token;
 #[cfg(not(runtime_loom))]
 pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
 #[cfg(not(runtime_loom))]
@@ -143,6 +157,8 @@ pub use task::{spawn, spawn_blocking};
 pub mod __private {
     pub use crate::combine::support::*;
     pub use crate::gather::gather_tuple;
+    #[cfg(all(unix, feature = "macros", feature = "signal"))]
+    pub use crate::graceful::main as main_gracefully;
     pub use crate::runtime::{main, test};
 }
 
@@ -186,6 +202,21 @@ pub mod __private {
 /// # mod framework { pub use runtime; }
 /// #[framework::runtime::main(crate = framework::runtime)]
 /// async fn main() {}
+/// ```
+///
+/// With time for an orderly end (feature `signal`): the first `SIGINT` or `SIGTERM` cancels the process's
+/// `shutdown_token()`, and the body has that long to return. If it does not, it is dropped, the runtime is shut down, and
+/// the process ends with the code that shells give for the signal, 130 or 143. A second signal ends the process at
+/// once, whatever it is doing. A body that blocks its thread instead of awaiting can be ended by the second signal only.
+#[cfg_attr(all(unix, feature = "signal"), doc = "```")]
+#[cfg_attr(not(all(unix, feature = "signal")), doc = "```ignore")]
+/// #[runtime::main(graceful = "10s")]
+/// async fn main() {
+///     let stop = runtime::shutdown_token();
+///     let request = async { /* accept and serve */ };
+///     let _served = stop.run_until_cancelled(request).await;
+///     // finish what was begun, within ten seconds
+/// }
 /// ```
 ///
 /// # Panics

@@ -10,6 +10,8 @@ use crate::cell::Task;
 use crate::handle::{EnterGuard, Handle, Metrics, ShutdownReport};
 
 pub use builder::Builder;
+#[cfg(all(unix, feature = "macros", feature = "signal"))]
+pub(crate) use entry::start;
 pub use entry::{main, test};
 
 /// How long a drop waits for polls and blocking jobs that do not return.

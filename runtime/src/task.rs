@@ -26,7 +26,8 @@ pub use local::{LocalSet, spawn_local};
 /// budget too: the functions here work, and do nothing, outside of the runtime.
 pub mod coop {
     pub use crate::coop::{
-        RestoreOnPending, Unconstrained, consume_budget, has_budget_remaining, poll_proceed, unconstrained,
+        Cooperative, RestoreOnPending, Unconstrained, consume_budget, cooperative, has_budget_remaining,
+        poll_proceed, unconstrained,
     };
 }
 

@@ -33,7 +33,6 @@ pub struct InheritedKey<T> {
 impl<T: Send + Sync + 'static> InheritedKey<T> {
     #[doc(hidden)]
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "only `task_local!` makes one")]
     pub const fn __new() -> Self {
         InheritedKey { place: AtomicU8::new(0), value: PhantomData }
     }

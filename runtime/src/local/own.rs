@@ -25,7 +25,6 @@ struct Entry<T> {
 impl<T> Slot<T> {
     #[doc(hidden)]
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "only `task_local!` makes one")]
     pub const fn new() -> Self {
         Slot(RefCell::new(None))
     }

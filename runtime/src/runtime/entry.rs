@@ -22,8 +22,9 @@ pub fn test<F: Future>(builder: Builder, future: F) -> F::Output {
     start(builder).block_on(future)
 }
 
+/// A runtime, or a panic with the reason.
 #[track_caller]
-fn start(builder: Builder) -> Runtime {
+pub(crate) fn start(builder: Builder) -> Runtime {
     match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => panic!("cannot build the runtime: {error}"),

@@ -1,0 +1,73 @@
+//! Handlers that the system calls, in the middle of anything.
+#![expect(
+    unsafe_code,
+    reason = "a signal handler may do little, and only its author can know that it does no more"
+)]
+
+use std::ffi::c_int;
+use std::io;
+use std::os::unix::net::UnixStream;
+#[cfg(feature = "macros")]
+use std::sync::Arc;
+#[cfg(feature = "macros")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::net::{SendFlags, send};
+use signal_hook_registry::{FORBIDDEN, SigId, register, unregister};
+
+use super::SignalKind;
+
+/// A handler, taken out when this is dropped.
+#[derive(Debug)]
+pub(super) struct Registration(SigId);
+
+impl Registration {
+    /// From now on each signal of the kind writes a byte to `socket`, which does not block.
+    pub(super) fn new(kind: SignalKind, socket: UnixStream) -> io::Result<Self> {
+        let number = allowed(kind)?;
+        let handler = move || write(&socket);
+        // SAFETY: the handler makes one system call that POSIX allows there, and neither allocates nor locks nor panics;
+        // the registry keeps errno.
+        let id = unsafe { register(number, handler) }?;
+        Ok(Registration(id))
+    }
+
+    /// As [`new`](Self::new), but a signal that finds `armed` set ends the process on the spot, with the code that shells
+    /// give for a program that a signal ended. The first one sets it.
+    #[cfg(feature = "macros")]
+    pub(super) fn armed(kind: SignalKind, socket: UnixStream, armed: Arc<AtomicBool>) -> io::Result<Self> {
+        let number = allowed(kind)?;
+        let handler = move || {
+            // ORDERING: Relaxed, the flag publishes nothing.
+            if armed.swap(true, Ordering::Relaxed) {
+                // SAFETY: `_exit` may be called in a handler; it runs no code of the process.
+                unsafe { libc::_exit(kind.exit_code()) };
+            }
+            write(&socket);
+        };
+        // SAFETY: as above, and an atomic swap, and `_exit`.
+        let id = unsafe { register(number, handler) }?;
+        Ok(Registration(id))
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        unregister(self.0);
+    }
+}
+
+/// The registry panics where this gives an error.
+fn allowed(kind: SignalKind) -> io::Result<c_int> {
+    let number = kind.as_raw_value();
+    if FORBIDDEN.contains(&number) {
+        let message = format!("signal {number} cannot be handled by a program");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(number)
+}
+
+fn write(socket: &UnixStream) {
+    // Full is as good as one more; and there is nobody to tell anything else.
+    let _ = send(socket, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
