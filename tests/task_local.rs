@@ -319,12 +319,12 @@ fn a_value_lives_until_the_last_heir_is_gone() {
         let rt = multi(1);
         let value = Arc::new(());
         let (promise, go) = Promise::<()>::new();
-        let child = rt.block_on(KEPT.scope(value.clone(), async {
-            runtime::spawn(async move {
+        let child = KEPT.sync_scope(value.clone(), || {
+            rt.spawn(async move {
                 go.await.unwrap();
                 KEPT.with(|_| ());
             })
-        }));
+        });
         assert_eq!(Arc::strong_count(&value), 2);
         promise.set_result(()).unwrap();
         rt.block_on(child).unwrap();
