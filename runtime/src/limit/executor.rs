@@ -27,13 +27,12 @@ use crate::promise::{Future, Promise};
 /// ```
 /// use runtime::BlockingPool;
 ///
-/// let pool = BlockingPool::new(2);
+/// let disk = BlockingPool::new(2);
 /// runtime::block_on(async {
-///     let text = pool.submit(|| std::fs::read_to_string("Cargo.toml"))?;
-///     assert!((&text).await?.is_ok());
-///     Ok::<_, runtime::Error>(())
-/// })
-/// # .unwrap();
+///     let text = disk.submit(|| std::fs::read_to_string("Cargo.toml")).unwrap();
+///     // By reference: an `io::Error` cannot be cloned.
+///     assert!((&text).await.unwrap().is_ok());
+/// });
 /// ```
 ///
 /// Source: the rules are those of Python's `ThreadPoolExecutor`.
