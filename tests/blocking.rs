@@ -305,3 +305,109 @@ fn churn_of_fresh_runtimes_with_one_job_each_ends() {
         }
     });
 }
+
+/// Computes until the thread has used so much processor time; other programs on the machine do not shorten it.
+fn compute(time: Duration) {
+    let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let nanoseconds =
+        |time: rustix::time::Timespec| time.tv_sec as u128 * 1_000_000_000 + time.tv_nsec as u128;
+    let end = nanoseconds(used()) + time.as_nanos();
+    while nanoseconds(used()) < end {
+        std::hint::black_box((0..1_000).sum::<u32>());
+    }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().unwrap().get()
+}
+
+#[test]
+fn a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        for _ in 0..2 {
+            let jobs: Vec<_> =
+                (0..1_000).map(|_| rt.spawn_blocking(|| compute(Duration::from_millis(1)))).collect();
+            jobs.into_iter().for_each(|job| job.wait().unwrap());
+        }
+        let peak = rt.metrics().peak_blocking_threads();
+        assert!(peak <= 4 * processors(), "{peak} threads on {} processors", processors());
+    });
+}
+
+#[test]
+fn a_thousand_jobs_that_do_next_to_nothing_have_few_threads() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let jobs: Vec<_> = (0..1_000).map(|n| rt.spawn_blocking(move || n)).collect();
+        jobs.into_iter().for_each(|job| assert!(job.wait().is_ok()));
+        let peak = rt.metrics().peak_blocking_threads();
+        assert!(peak <= 4 * processors(), "{peak} threads on {} processors", processors());
+    });
+}
+
+#[test]
+fn jobs_that_wait_for_each_other_all_have_threads_up_to_the_limit() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let all = Arc::new(Barrier::new(512));
+        let job = || {
+            let all = all.clone();
+            rt.spawn_blocking(move || {
+                all.wait();
+            })
+        };
+        let jobs: Vec<_> = (0..512).map(|_| job()).collect();
+        jobs.into_iter().for_each(|job| job.wait().unwrap());
+        assert_eq!(rt.metrics().peak_blocking_threads(), 512);
+    });
+}
+
+#[test]
+fn jobs_that_spin_until_another_one_runs_end() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        // More than start at once: the last one sets the flag, and those before it use the processors up.
+        let count = 2 * processors() + 1;
+        let flag = Arc::new(AtomicUsize::new(0));
+        let jobs: Vec<_> = (0..count)
+            .map(|n| {
+                let flag = flag.clone();
+                rt.spawn_blocking(move || {
+                    flag.fetch_add(usize::from(n == count - 1), Ordering::SeqCst);
+                    while flag.load(Ordering::SeqCst) == 0 {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        jobs.into_iter().for_each(|job| job.wait().unwrap());
+    });
+}
+
+#[test]
+fn the_delay_of_the_queue_is_visible_while_a_job_waits() {
+    within(PATIENCE, || {
+        let rt = pool(1, Duration::from_secs(3600), "delay");
+        assert_eq!(rt.metrics().blocking_queue_delay(), Duration::ZERO);
+        let (first, proceed) = held(&rt);
+        let second = rt.spawn_blocking(|| ());
+        until(|| rt.metrics().blocking_queue_delay() > Duration::from_millis(2));
+        drop(proceed);
+        first.wait().unwrap();
+        second.wait().unwrap();
+        assert_eq!(rt.metrics().blocking_queue_delay(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_pool_that_has_run_more_jobs_than_threads_comes_to_rest() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let jobs: Vec<_> =
+            (0..200).map(|_| rt.spawn_blocking(|| thread::sleep(Duration::from_millis(2)))).collect();
+        jobs.into_iter().for_each(|job| job.wait().unwrap());
+        // The scout too: a virtual clock waits for whoever does not rest.
+        until(|| rt.metrics().idle_blocking_threads() == rt.metrics().blocking_threads());
+    });
+}

@@ -3,6 +3,7 @@
 //! "The ten" are those whose mean stands for the scheduler as a whole. The others show one path alone
 //! (`spawn_await_main`, `thread_wake`, `start_stop`), or depend on more than the scheduler.
 
+mod blocking_burst;
 mod chained_spawn;
 mod fib;
 mod join_many;
@@ -39,5 +40,7 @@ pub(crate) fn all<P: Peer>() -> Vec<Workload> {
         ring::workload::<P>(),
         thread_wake::workload::<P>(),
         start_stop::workload::<P>(),
+        blocking_burst::compute::<P>(),
+        blocking_burst::sleep::<P>(),
     ]
 }

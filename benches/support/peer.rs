@@ -36,6 +36,9 @@ pub trait Peer: Sized + 'static {
         F: Future + Send + 'static,
         F::Output: Send + 'static;
 
+    /// Runs code that blocks on the peer's threads for that.
+    fn spawn_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T>;
+
     /// Lets the task run on without its handle. Dropping the handle means this for some peers and
     /// cancellation for others.
     fn detach<T: Send + 'static>(handle: Self::Handle<T>);

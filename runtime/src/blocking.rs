@@ -5,15 +5,25 @@
 //! its future runs the closure in its only poll. A job goes straight into the hands of the thread that went idle last,
 //! whose stack is still warm; the one at the bottom of the stack is the first whose time runs out.
 //!
+//! # Growth
+//! A few threads for each processor start at once. Beyond those a job queues, and one thread, the [scout](scout), looks
+//! whether another would help: it does if the others sleep, and only takes turns with them if they compute. There is a
+//! scout only while jobs are queued and there is room for more threads; the last idle thread becomes it, or a new one.
+//! An idle thread and a queued job never exist together.
+//!
 //! # Protocol
 //! Membership in the idle stack is the truth (the lock decides between a job and the end of a thread's patience):
-//! *submit* pops a thread and leaves the job on its bench before it wakes it; a *thread whose time is up* removes itself
-//! if it is still there, and otherwise takes the job that must be on its bench.
+//! *submit* pops a thread and leaves its order on its bench before it wakes it; a *thread whose time is up* removes
+//! itself if it is still there, and otherwise takes the order that must be on its bench.
 //!
 //! # Refusal
 //! A thread that the system will not start is no disaster while others run: the job stays queued for them. Without any
 //! thread the job fails with the system's error. The caller is never kept in the call (tokio issue 8406, and
 //! the loop in the `blocking` crate that retries under its lock, are the two ways to get this wrong).
+
+mod pressure;
+mod scout;
+mod thread;
 
 #[cfg(all(test, runtime_loom))]
 mod models;
@@ -26,12 +36,19 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 use crate::cell::{self, Meta, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Executor, Host, Role};
 use crate::error::Error;
 use crate::loom::lock::{Condvar, Mutex};
 use crate::loom::{JoinHandle, mutant};
-use crate::parker::Parker;
+
+pub(crate) use pressure::free_threads;
+
+use pressure::ThreadId;
+use scout::Pace;
+use thread::{Bench, Duty, Order};
 
 /// A bounded set of threads for jobs that block.
 #[derive(Debug)]
@@ -39,46 +56,90 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     changed: Condvar,
     most: usize,
+    /// How many threads start without a look.
+    free: fn() -> usize,
     keep_alive: Duration,
 }
 
 struct State {
     host: Option<Weak<dyn Host>>,
-    queue: VecDeque<Runnable>,
+    queue: VecDeque<Queued>,
     idle: Vec<crate::loom::Arc<Bench>>,
+    /// Threads that exist, or are being started.
     threads: usize,
-    running: usize,
+    /// Of those, the ones that were started for a job and have not looked at the queue yet.
+    coming: usize,
+    /// The threads that run jobs.
+    at_work: Slab<ThreadId>,
+    /// Somebody looks after the queue.
+    scouting: bool,
+    /// Who, once it has begun.
+    scout: Option<crate::loom::Arc<Bench>>,
+    pace: Pace,
+    /// How many jobs were taken out of the queue so far.
+    taken: u64,
+    /// The most threads there ever were.
+    peak: usize,
     closed: bool,
     handles: Vec<JoinHandle<()>>,
 }
 
+/// A job that waits for a thread.
+struct Queued {
+    job: Runnable,
+    since: Instant,
+}
+
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let State { queue, idle, threads, running, closed, .. } = self;
+        let State { queue, idle, threads, at_work, scouting, closed, .. } = self;
         f.debug_struct("State")
             .field("queued", &queue.len())
             .field("idle", &idle.len())
             .field("threads", threads)
-            .field("running", running)
+            .field("running", &at_work.len())
+            .field("scouting", scouting)
             .field("closed", closed)
             .finish()
     }
 }
 
-/// Where a thread waits for its next job.
-#[derive(Debug)]
-struct Bench {
-    job: Mutex<Option<Runnable>>,
-    parker: crate::loom::Arc<Parker>,
+impl State {
+    /// Counts a thread that is about to be started.
+    fn add_thread(&mut self, duty: Duty) {
+        self.threads += 1;
+        self.peak = self.peak.max(self.threads);
+        match duty {
+            Duty::Run => self.coming += 1,
+            Duty::Scout => self.scouting = true,
+        }
+    }
+
+    /// The next job in the queue.
+    fn take(&mut self) -> Option<Runnable> {
+        let Queued { job, .. } = self.queue.pop_front()?;
+        self.taken += 1;
+        Some(job)
+    }
 }
 
 /// How many threads a pool has, and what they do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     pub(crate) threads: usize,
+    pub(crate) peak: usize,
     pub(crate) idle: usize,
     pub(crate) queued: usize,
     pub(crate) running: usize,
+    /// How long the first job in the queue has waited.
+    pub(crate) delay: Duration,
+}
+
+/// What a submission leads to, once the lock is free again.
+enum Deal {
+    Wake(crate::loom::Arc<Bench>),
+    Start(Duty),
+    Nothing,
 }
 
 /// A closure as a future of one poll.
@@ -121,18 +182,24 @@ impl Schedule for Owner {
 }
 
 impl Pool {
-    /// A pool without threads.
-    pub(crate) fn new(most: usize, keep_alive: Duration) -> Arc<Self> {
+    /// A pool without threads, that starts `free()` of them without a look and at most `most`.
+    pub(crate) fn new(most: usize, free: fn() -> usize, keep_alive: Duration) -> Arc<Self> {
         let state = State {
             host: None,
             queue: VecDeque::new(),
             idle: Vec::new(),
             threads: 0,
-            running: 0,
+            coming: 0,
+            at_work: Slab::new(),
+            scouting: false,
+            scout: None,
+            pace: Pace::default(),
+            taken: 0,
+            peak: 0,
             closed: false,
             handles: Vec::new(),
         };
-        Arc::new(Pool { state: Mutex::new(state), changed: Condvar::new(), most, keep_alive })
+        Arc::new(Pool { state: Mutex::new(state), changed: Condvar::new(), most, free, keep_alive })
     }
 
     /// Says who starts the threads. The host owns the pool, so the pool does not own the host.
@@ -168,128 +235,100 @@ impl Pool {
             drop(state);
             return job.fail(Error::shutdown());
         }
-        if let Some(bench) = state.idle.pop() {
-            *bench.job.lock() = Some(job);
-            drop(state);
-            return bench.parker.unpark();
-        }
-        state.queue.push_back(job);
-        if state.threads == self.most {
-            return;
-        }
-        state.threads += 1;
+        let deal = self.deal(&mut state, job);
         drop(state);
-        if let Err(error) = self.start_thread() {
-            self.start_failed(error);
+        match deal {
+            Deal::Wake(bench) => bench.parker.unpark(),
+            Deal::Start(duty) => drop(self.start_thread(duty)),
+            Deal::Nothing => {}
         }
     }
 
-    fn start_thread(self: &Arc<Self>) -> io::Result<()> {
+    fn deal(&self, state: &mut State, job: Runnable) -> Deal {
+        let room = state.threads < self.most;
+        let free = state.threads - state.idle.len() < (self.free)();
+        // The last idle thread looks around first: if it took the job, the next one would need a new scout, and a pool
+        // that is busy computing would grow by a thread each time.
+        let needs_scout = room && !free && !state.scouting;
+        if !(needs_scout && state.idle.len() == 1) {
+            if let Some(bench) = state.idle.pop() {
+                bench.give(Order::Run(job));
+                return Deal::Wake(bench);
+            }
+        }
+        state.queue.push_back(Queued { job, since: Instant::now() });
+        if needs_scout {
+            if let Some(bench) = state.idle.pop() {
+                state.scouting = true;
+                bench.give(Order::Scout);
+                return Deal::Wake(bench);
+            }
+        } else if !(room && free) {
+            return Deal::Nothing;
+        }
+        let duty = if free { Duty::Run } else { Duty::Scout };
+        state.add_thread(duty);
+        Deal::Start(duty)
+    }
+
+    /// Starts a thread that was counted already; false if the system refuses it.
+    fn start_thread(self: &Arc<Self>, duty: Duty) -> bool {
+        match self.try_start(duty) {
+            Ok(()) => true,
+            Err(error) => {
+                self.start_failed(duty, error);
+                false
+            }
+        }
+    }
+
+    fn try_start(self: &Arc<Self>, duty: Duty) -> io::Result<()> {
         let host = self.host().ok_or_else(|| io::Error::other("the runtime is gone"))?;
         let pool = self.clone();
-        let thread = host.start_thread(Role::Blocking, Box::new(move || pool.run()))?;
+        let thread = host.start_thread(Role::Blocking, Box::new(move || pool.run(duty)))?;
         let mut state = self.state.lock();
-        state.handles.retain(|thread| !thread.is_finished());
+        if state.handles.len() > state.threads {
+            state.handles.retain(|thread| !thread.is_finished());
+        }
         state.handles.push(thread);
         Ok(())
     }
 
     #[cold]
-    fn start_failed(&self, error: io::Error) {
+    fn start_failed(&self, duty: Duty, error: io::Error) {
         let orphans = {
             let mut state = self.state.lock();
             state.threads -= 1;
+            match duty {
+                Duty::Run => state.coming -= 1,
+                Duty::Scout => state.scouting = false,
+            }
             if state.threads > 0 || mutant!("pool_swallows_refusal") {
                 VecDeque::new()
             } else {
                 std::mem::take(&mut state.queue)
             }
         };
-        let error = Error::new(error);
-        orphans.into_iter().for_each(|job| job.fail(error.clone()));
-    }
-
-    /// The life of a thread.
-    fn run(&self) {
-        let parker = Parker::new();
-        let bench = crate::loom::Arc::new(Bench { job: Mutex::new(None), parker });
-        let mut state = self.state.lock();
-        loop {
-            while let Some(job) = state.queue.pop_front() {
-                if mutant!("pool_idle_counted_early") {
-                    state.idle.push(bench.clone());
-                }
-                state.running += 1;
-                let closed = state.closed;
-                drop(state);
-                if closed {
-                    job.fail(Error::shutdown());
-                } else {
-                    job.run();
-                }
-                state = self.state.lock();
-                state.running -= 1;
-                self.changed.notify_all();
-            }
-            if state.closed {
-                break;
-            }
-            state.idle.push(bench.clone());
-            drop(state);
-            let job = self.wait(&bench);
-            state = self.state.lock();
-            match job {
-                Some(job) => state.queue.push_front(job),
-                // A job that came while the thread was on its way out found no idle thread and maybe no room for
-                // another: it relies on this look.
-                None if state.queue.is_empty() || mutant!("pool_leaves_without_a_look") => break,
-                None => {}
-            }
-        }
-        state.threads -= 1;
-        drop(state);
         self.changed.notify_all();
-    }
-
-    /// Waits for a job; none if the thread's time is up, or the pool's.
-    fn wait(&self, bench: &crate::loom::Arc<Bench>) -> Option<Runnable> {
-        let deadline = Instant::now().checked_add(self.keep_alive);
-        loop {
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => bench.parker.park(),
-                // No patience at all: one look at the bench will do.
-                Some(Duration::ZERO) => {}
-                Some(left) => bench.parker.park_timeout(left),
-            }
-            if let Some(job) = bench.job.lock().take() {
-                return Some(job);
-            }
-            let mut state = self.state.lock();
-            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if let (true, Some(index)) = (
-                late || state.closed,
-                state.idle.iter().position(|other| crate::loom::Arc::ptr_eq(other, bench)),
-            ) {
-                state.idle.remove(index);
-                return None;
-            }
-        }
+        let error = Error::new(error);
+        orphans.into_iter().for_each(|queued| queued.job.fail(error.clone()));
     }
 
     /// Refuses new jobs and fails those that wait; running ones go on.
     pub(crate) fn close(&self) {
-        let (queued, idle) = {
+        let (queued, asleep) = {
             let mut state = self.state.lock();
             state.closed = true;
-            (std::mem::take(&mut state.queue), state.idle.clone())
+            let asleep: Vec<_> = state.idle.iter().chain(&state.scout).cloned().collect();
+            (std::mem::take(&mut state.queue), asleep)
         };
-        queued.into_iter().for_each(|job| job.fail(Error::shutdown()));
-        idle.iter().for_each(|bench| bench.parker.unpark());
+        queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown()));
+        asleep.iter().for_each(|bench| bench.parker.unpark());
     }
 
     /// Waits until every job is done, for at most `grace`.
     pub(crate) fn wait_until_empty(&self, grace: Duration) {
-        self.wait_while(grace, |state| state.running > 0 || !state.queue.is_empty());
+        self.wait_while(grace, |state| !state.at_work.is_empty() || !state.queue.is_empty());
     }
 
     /// Waits until every thread has ended, for at most `grace`; the number of those that have not.
@@ -324,9 +363,11 @@ impl Pool {
         let state = self.state.lock();
         Figures {
             threads: state.threads,
+            peak: state.peak,
             idle: state.idle.len(),
             queued: state.queue.len(),
-            running: state.running,
+            running: state.at_work.len(),
+            delay: state.queue.front().map_or(Duration::ZERO, |queued| queued.since.elapsed()),
         }
     }
 }

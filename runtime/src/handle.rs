@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::blocking::Pool;
+use crate::blocking::{Pool, free_threads};
 use crate::cell::{Meta, Task};
 use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
 use crate::error::drop_quietly;
@@ -58,7 +58,7 @@ impl Inner {
     /// A runtime without threads, open for tasks.
     pub(crate) fn start(config: Config) -> Arc<Self> {
         let shared = Shared::obtain(config.flavor, config.workers);
-        let pool = Pool::new(config.max_blocking_threads, config.blocking_keep_alive);
+        let pool = Pool::new(config.max_blocking_threads, free_threads, config.blocking_keep_alive);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let inner = Arc::new(Inner { shared, pool, config, id, stop: stop::Stop::default() });
         let host: Arc<dyn Host> = inner.clone();

@@ -32,6 +32,10 @@ impl Peer for Ours {
         Unwrapped(runtime::spawn(future))
     }
 
+    fn spawn_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+        Unwrapped(runtime::spawn_blocking(job))
+    }
+
     fn detach<T: Send + 'static>(handle: Self::Handle<T>) {
         drop(handle);
     }

@@ -40,6 +40,10 @@ impl Peer for Smol {
         smol::spawn(future)
     }
 
+    fn spawn_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+        smol::unblock(job)
+    }
+
     fn detach<T: Send + 'static>(handle: Self::Handle<T>) {
         handle.detach();
     }

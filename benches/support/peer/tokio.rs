@@ -36,6 +36,10 @@ impl Peer for Tokio {
         Unwrapped(tokio::spawn(future))
     }
 
+    fn spawn_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+        Unwrapped(tokio::task::spawn_blocking(job))
+    }
+
     fn detach<T: Send + 'static>(handle: Self::Handle<T>) {
         drop(handle);
     }

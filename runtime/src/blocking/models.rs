@@ -7,28 +7,53 @@ use std::sync::Weak;
 use super::*;
 use crate::cell::models::{Threads, block_on};
 use crate::loom::thread;
+use crate::parker::Parker;
 
 /// Runs `body` in every interleaving with a pool of at most `most` threads, of which `threads` can be started.
 fn model(most: usize, threads: usize, body: impl Fn(&Arc<Pool>) + Send + Sync + 'static) {
-    model_with(Duration::MAX, most, threads, body);
+    model_with(Duration::MAX, || 2, most, threads, body);
+}
+
+/// As [`model`], with one thread that starts without a look. In every look the threads are found asleep.
+fn model_of_looks(most: usize, threads: usize, body: impl Fn(&Arc<Pool>) + Send + Sync + 'static) {
+    model_with(Duration::MAX, || 1, most, threads, body);
+}
+
+/// As [`model_of_looks`], for so many threads that a preemption less has to do.
+fn wide_model_of_looks(most: usize, threads: usize, body: impl Fn(&Arc<Pool>) + Send + Sync + 'static) {
+    let mut builder = ::loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
+    builder.check(life(Duration::MAX, || 1, most, threads, body));
 }
 
 fn model_with(
     keep_alive: Duration,
+    free: fn() -> usize,
     most: usize,
     threads: usize,
     body: impl Fn(&Arc<Pool>) + Send + Sync + 'static,
 ) {
-    ::loom::model(move || {
+    ::loom::model(life(keep_alive, free, most, threads, body));
+}
+
+/// The life of a pool.
+fn life(
+    keep_alive: Duration,
+    free: fn() -> usize,
+    most: usize,
+    threads: usize,
+    body: impl Fn(&Arc<Pool>) + Send + Sync + 'static,
+) -> impl Fn() + Send + Sync + 'static {
+    move || {
         let host = Threads::host(threads);
-        let pool = Pool::new(most, keep_alive);
+        let pool = Pool::new(most, free, keep_alive);
         pool.set_host(Arc::downgrade(&host) as Weak<_>);
         body(&pool);
         pool.close();
         assert_eq!(pool.wait_until_stopped(Duration::MAX), 0);
         pool.threads().into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(pool.figures(), Figures::default());
-    });
+        assert_eq!(pool.figures(), Figures { peak: pool.figures().peak, ..Figures::default() });
+    }
 }
 
 fn spawn<T: Send + 'static>(pool: &Arc<Pool>, job: impl FnOnce() -> T + Send + 'static) -> Task<T> {
@@ -121,10 +146,96 @@ fn a_job_waits_for_the_one_thread_that_started() {
 
 #[test]
 fn a_job_that_meets_a_thread_without_patience_is_run() {
-    model_with(Duration::ZERO, 1, 2, |pool| {
+    model_with(
+        Duration::ZERO,
+        || 2,
+        1,
+        2,
+        |pool| {
+            let first = spawn(pool, || 1);
+            let second = spawn(pool, || 2);
+            assert_eq!(block_on(first).unwrap(), 1);
+            assert_eq!(block_on(second).unwrap(), 2);
+        },
+    );
+}
+
+/// Each job but the last waits for the next one: all have threads in the end, however the looks fall.
+fn chain(pool: &Arc<Pool>, jobs: usize) {
+    let parkers: Vec<_> = (1..jobs).map(|_| Parker::new()).collect();
+    let job = |index: usize| {
+        let (next, own) = (parkers.get(index).cloned(), index.checked_sub(1).map(|own| parkers[own].clone()));
+        spawn(pool, move || {
+            next.inspect(|parker| parker.park());
+            own.inspect(|parker| parker.unpark());
+        })
+    };
+    let tasks: Vec<_> = (0..jobs).map(job).collect();
+    tasks.into_iter().for_each(|task| block_on(task).unwrap());
+}
+
+#[test]
+fn the_scout_takes_the_one_job_that_is_queued() {
+    model_of_looks(2, 2, |pool| chain(pool, 2));
+}
+
+#[test]
+fn jobs_that_wait_for_each_other_have_threads_beyond_those_that_start_at_once() {
+    wide_model_of_looks(3, 3, |pool| chain(pool, 3));
+}
+
+#[test]
+fn each_job_that_finds_everybody_at_work_has_a_scout() {
+    wide_model_of_looks(3, 3, |pool| {
+        let held = || {
+            let (begun, end) = (Parker::new(), Parker::new());
+            let task = {
+                let (begun, end) = (begun.clone(), end.clone());
+                spawn(pool, move || {
+                    begun.unpark();
+                    end.park();
+                })
+            };
+            begun.park();
+            (task, end)
+        };
+        let at_work = [held(), held()];
+        block_on(spawn(pool, || ())).unwrap();
+        for (task, end) in at_work {
+            end.unpark();
+            block_on(task).unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_last_idle_thread_looks_and_every_job_has_a_thread() {
+    wide_model_of_looks(3, 3, |pool| {
+        // The first may be idle, on its way there, or at work when the chain comes.
+        let first = spawn(pool, || ());
+        chain(pool, 2);
+        block_on(first).unwrap();
+    });
+}
+
+#[test]
+fn a_scout_that_the_system_refuses_leaves_its_job_to_the_others() {
+    model_of_looks(2, 1, |pool| {
         let first = spawn(pool, || 1);
         let second = spawn(pool, || 2);
-        assert_eq!(block_on(first).unwrap(), 1);
         assert_eq!(block_on(second).unwrap(), 2);
+        assert_eq!(block_on(first).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_close_that_meets_the_scout_ends_it() {
+    model_of_looks(2, 2, |pool| {
+        let first = spawn(pool, || ());
+        let second = spawn(pool, || ());
+        pool.close();
+        for job in [first, second] {
+            assert!(block_on(job).map_or_else(|error| error.is_shutdown(), |()| true));
+        }
     });
 }

@@ -1,5 +1,7 @@
 //! The runtime's figures, for users.
 
+use std::time::Duration;
+
 use super::Handle;
 use crate::blocking::Figures;
 use crate::scheduler::Snapshot;
@@ -116,6 +118,11 @@ impl Metrics {
         self.blocking.threads
     }
 
+    /// The most threads that the blocking pool ever had.
+    pub fn peak_blocking_threads(&self) -> usize {
+        self.blocking.peak
+    }
+
     /// Threads of the blocking pool that wait for a job.
     pub fn idle_blocking_threads(&self) -> usize {
         self.blocking.idle
@@ -124,6 +131,11 @@ impl Metrics {
     /// Blocking jobs that wait for a thread.
     pub fn blocking_queue_depth(&self) -> usize {
         self.blocking.queued
+    }
+
+    /// How long the blocking job that has waited longest for a thread has done so; zero if none waits.
+    pub fn blocking_queue_delay(&self) -> Duration {
+        self.blocking.delay
     }
 
     /// Blocking jobs that are running.

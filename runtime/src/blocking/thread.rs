@@ -1,0 +1,137 @@
+//! The life of one of the pool's threads: run what is queued, wait for an order, leave when it has waited for long.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pressure::ThreadId;
+use super::{Pool, Queued, State};
+use crate::cell::Runnable;
+use crate::error::Error;
+use crate::loom;
+use crate::loom::lock::{Mutex, MutexGuard};
+use crate::loom::mutant;
+use crate::parker::Parker;
+
+/// What a thread is to do first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Run jobs.
+    Run,
+    /// Look after the queue.
+    Scout,
+}
+
+/// What a thread finds on its bench.
+#[derive(Debug)]
+pub(super) enum Order {
+    Run(Runnable),
+    Scout,
+}
+
+/// Where a thread waits for its next order.
+#[derive(Debug)]
+pub(super) struct Bench {
+    order: Mutex<Option<Order>>,
+    pub(super) parker: loom::Arc<Parker>,
+}
+
+impl Bench {
+    fn new() -> loom::Arc<Self> {
+        loom::Arc::new(Bench { order: Mutex::new(None), parker: Parker::new() })
+    }
+
+    /// Leaves an order, which the thread finds when it is woken.
+    pub(super) fn give(&self, order: Order) {
+        *self.order.lock() = Some(order);
+    }
+}
+
+impl Pool {
+    /// The life of a thread.
+    pub(super) fn run(self: &Arc<Self>, duty: Duty) {
+        let bench = Bench::new();
+        let id = ThreadId::current();
+        if duty == Duty::Scout {
+            self.scout(&bench);
+        }
+        let mut state = self.state.lock();
+        if duty == Duty::Run {
+            state.coming -= 1;
+        }
+        loop {
+            state = self.empty_queue(state, &bench, id);
+            if state.closed {
+                break;
+            }
+            state.idle.push(bench.clone());
+            drop(state);
+            let order = self.wait(&bench);
+            if matches!(order, Some(Order::Scout)) {
+                self.scout(&bench);
+            }
+            state = self.state.lock();
+            match order {
+                Some(Order::Run(job)) => state.queue.push_front(Queued { job, since: Instant::now() }),
+                Some(Order::Scout) => {}
+                // A job that came while the thread was on its way out found no idle thread and maybe no room for
+                // another: it relies on this look.
+                None if state.queue.is_empty() || mutant!("pool_leaves_without_a_look") => break,
+                None => {}
+            }
+        }
+        state.threads -= 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Runs jobs while there are any.
+    fn empty_queue<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        bench: &loom::Arc<Bench>,
+        id: ThreadId,
+    ) -> MutexGuard<'a, State> {
+        while let Some(job) = state.take() {
+            if mutant!("pool_idle_counted_early") {
+                state.idle.push(bench.clone());
+            }
+            let place = state.at_work.insert(id);
+            let closed = state.closed;
+            drop(state);
+            if closed {
+                job.fail(Error::shutdown());
+            } else {
+                job.run();
+            }
+            state = self.state.lock();
+            state.at_work.remove(place);
+            self.changed.notify_all();
+        }
+        state
+    }
+
+    /// Waits for an order; none if the thread's time is up, or the pool's.
+    fn wait(&self, bench: &loom::Arc<Bench>) -> Option<Order> {
+        let deadline = Instant::now().checked_add(self.keep_alive);
+        loop {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => bench.parker.park(),
+                // No patience at all: one look at the bench will do.
+                Some(Duration::ZERO) => {}
+                Some(left) => bench.parker.park_timeout(left),
+            }
+            if let Some(order) = bench.order.lock().take() {
+                return Some(order);
+            }
+            let mut state = self.state.lock();
+            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if let (true, Some(index)) = (
+                late || state.closed,
+                state.idle.iter().position(|other| loom::Arc::ptr_eq(other, bench)),
+            ) {
+                state.idle.remove(index);
+                return None;
+            }
+        }
+    }
+}
