@@ -41,6 +41,7 @@ use slab::Slab;
 use crate::cell::{self, Meta, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Executor, Host, Role};
 use crate::error::Error;
+use crate::fork::Birth;
 use crate::loom::lock::{Condvar, Mutex};
 use crate::loom::{JoinHandle, mutant};
 
@@ -59,6 +60,8 @@ pub(crate) struct Pool {
     /// How many threads start without a look.
     free: fn() -> usize,
     keep_alive: Duration,
+    /// Of which process it is.
+    birth: Birth,
 }
 
 struct State {
@@ -199,7 +202,14 @@ impl Pool {
             closed: false,
             handles: Vec::new(),
         };
-        Arc::new(Pool { state: Mutex::new(state), changed: Condvar::new(), most, free, keep_alive })
+        Arc::new(Pool {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            most,
+            free,
+            keep_alive,
+            birth: Birth::now(),
+        })
     }
 
     /// Says who starts the threads. The host owns the pool, so the pool does not own the host.
@@ -208,6 +218,9 @@ impl Pool {
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {
+        if self.birth.is_lost() {
+            return None;
+        }
         self.state.lock().host.as_ref()?.upgrade()
     }
 
@@ -230,6 +243,9 @@ impl Pool {
 
     /// Hands a job to an idle thread, a new one, or the queue.
     fn push(self: &Arc<Self>, job: Runnable) {
+        if self.birth.is_lost() {
+            return job.fail(Error::lost());
+        }
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
@@ -360,6 +376,9 @@ impl Pool {
     }
 
     pub(crate) fn figures(&self) -> Figures {
+        if self.birth.is_lost() {
+            return Figures::default();
+        }
         let state = self.state.lock();
         Figures {
             threads: state.threads,

@@ -45,6 +45,13 @@ pub(crate) use name::{Name, name_of};
 pub(crate) use owned::{Binder, Owned, unbind};
 pub(crate) use raw::{Runnable, SlotRef};
 
+/// In a process that was just forked off: the names, the callbacks and the task that is being polled are the parent's.
+pub(crate) fn forget_parent() {
+    name::renew();
+    callbacks::renew();
+    current::forget();
+}
+
 /// What a task needs from the scheduler that runs it; implemented in the layers above.
 ///
 /// A clone has to keep the scheduler alive by itself: the task that a runnable belongs to may be gone before the call

@@ -40,6 +40,7 @@ use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use crate::error::{Error, drop_quietly};
+use crate::fork::Birth;
 use crate::loom;
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::loom::lock::{Mutex, assert_none_held};
@@ -63,6 +64,8 @@ pub(crate) struct Driver {
     has_io: AtomicBool,
     lead: CachePadded<LeadWord>,
     leader: Mutex<Option<loom::Arc<Parker>>>,
+    /// Of which process it is.
+    birth: Birth,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +100,7 @@ impl Driver {
                 deadline: AtomicU64::new(AWAKE),
             }),
             leader: Mutex::new(None),
+            birth: Birth::now(),
         }
     }
 
@@ -143,6 +147,9 @@ impl Driver {
     /// # Errors
     /// If the system refuses the descriptors, or the runtime is gone.
     pub(crate) fn reactor(&self) -> io::Result<Arc<Reactor>> {
+        if self.birth.is_lost() {
+            return Err(Error::lost().into());
+        }
         let mut io = self.io.lock();
         if !io.open {
             return Err(Error::shutdown().into());
@@ -171,6 +178,9 @@ impl Driver {
 
     /// How many objects are registered.
     pub(crate) fn registered(&self) -> usize {
+        if self.birth.is_lost() {
+            return 0;
+        }
         let reactor = self.io.lock().reactor.clone();
         reactor.map_or(0, |reactor| reactor.registered())
     }

@@ -41,7 +41,7 @@ pub enum ErrorKind {
     Panicked,
     /// A deadline passed first.
     TimedOut,
-    /// The runtime was shut down, or was shutting down already.
+    /// The runtime was shut down, or was shutting down already, or was lost in a fork.
     Shutdown,
 }
 
@@ -52,7 +52,12 @@ enum Cause {
     Panicked(Panic),
     TimedOut,
     Shutdown,
+    Lost,
 }
+
+/// What is said of a runtime in a process that was forked off.
+pub(crate) const LOST: &str =
+    "the runtime was lost in a fork: it lives on in the parent process, and this one has to make its own";
 
 /// A caught panic: its text for everybody, its payload for the first who asks.
 struct Panic {
@@ -97,6 +102,11 @@ impl Error {
 
     pub(crate) fn shutdown() -> Self {
         Error(Arc::new(Cause::Shutdown))
+    }
+
+    /// The runtime is the parent process's.
+    pub(crate) fn lost() -> Self {
+        Error(Arc::new(Cause::Lost))
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -146,7 +156,7 @@ impl Error {
             Cause::BrokenPromise { .. } => ErrorKind::BrokenPromise,
             Cause::Panicked(_) => ErrorKind::Panicked,
             Cause::TimedOut => ErrorKind::TimedOut,
-            Cause::Shutdown => ErrorKind::Shutdown,
+            Cause::Shutdown | Cause::Lost => ErrorKind::Shutdown,
         }
     }
 
@@ -223,6 +233,7 @@ impl fmt::Display for Error {
             Cause::Panicked(panic) => write!(f, "task panicked: {}", panic.message),
             Cause::TimedOut => f.write_str("the deadline has passed"),
             Cause::Shutdown => f.write_str("the runtime was shut down"),
+            Cause::Lost => f.write_str(LOST),
         }
     }
 }

@@ -21,11 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::blocking::{Pool, free_threads};
-use crate::cell::{Meta, Task};
+use crate::cell::{self, Meta, Task};
 use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
 use crate::error::drop_quietly;
 use crate::inherit;
 use crate::scheduler::{self, Shared};
+use crate::{fork, id};
 
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
@@ -57,6 +58,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Inner {
     /// A runtime without threads, open for tasks.
     pub(crate) fn start(config: Config) -> Arc<Self> {
+        fork::watch(forget_parent);
         let shared = Shared::obtain(config.flavor, config.workers);
         let pool = Pool::new(config.max_blocking_threads, free_threads, config.blocking_keep_alive);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
@@ -71,8 +73,22 @@ impl Inner {
     }
 }
 
+/// Makes a process that was just forked off like one that has never had a runtime.
+fn forget_parent() {
+    id::forget_parent();
+    cell::forget_parent();
+    scheduler::forget_parent();
+    default::forget_parent();
+    stop::forget_parent();
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.shared.is_lost() {
+            // The threads that it would let go of are the parent process's.
+            std::mem::forget(self.pool.clone());
+            return;
+        }
         // A runtime that was never shut down, only forgotten by everybody, ends here.
         self.pool.close();
         self.shared.stop();
@@ -222,6 +238,7 @@ impl Handle {
     }
 
     /// Runs a future on this thread until it is ready; see [`Runtime::block_on`](crate::Runtime::block_on).
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = self.enter();
         scheduler::block_on(self.shared(), future)

@@ -48,6 +48,24 @@ impl TaskId {
     }
 }
 
+/// Ids below this are those of tasks of a process that this one was forked off from.
+static FIRST: AtomicU64 = AtomicU64::new(0);
+
+impl TaskId {
+    /// True for a task that lives on in the parent process only.
+    ///
+    /// ORDERING: Relaxed, the number changes only while the process has one thread.
+    pub(crate) fn is_lost(self) -> bool {
+        self.0.get() < FIRST.load(Ordering::Relaxed)
+    }
+}
+
+/// In a process that was just forked off: whatever was given an id is the parent's.
+pub(crate) fn forget_parent() {
+    IDS.with(|ids| ids.set((0, 0)));
+    FIRST.store(NEXT_BLOCK.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
 #[cold]
 fn block() -> (u64, u64) {
     // ORDERING: Relaxed, the number is all that is shared.

@@ -53,6 +53,7 @@
 )]
 
 // Lowest layer first; a module imports from the layers above its own in this list only.
+mod fork;
 mod loom;
 mod rng;
 
@@ -135,11 +136,11 @@ pub use gather::{
     AsCompleted, GatherAll, GatherSettled, MapConcurrent, MapOrdered, MapUnordered, When, as_completed,
     gather_all, gather_settled, map_concurrent, shield, wait, wait_for,
 };
-#[cfg(not(runtime_loom))]
-pub use group::{Failure, GroupError, TaskGroup, task_group};
 #[cfg(all(unix, feature = "macros", feature = "signal", not(runtime_loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub use graceful::shutdown_token;
+#[cfg(not(runtime_loom))]
+pub use group::{Failure, GroupError, TaskGroup, task_group};
 #[cfg(not(runtime_loom))]
 pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
 #[cfg(not(runtime_loom))]

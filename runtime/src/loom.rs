@@ -4,6 +4,8 @@
 //! the models run the very code that ships. The choice between the two worlds is made in this file only.
 
 pub(crate) mod deque;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod futex;
 pub(crate) mod lock;
 
 #[cfg(not(runtime_loom))]

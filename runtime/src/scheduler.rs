@@ -30,6 +30,7 @@ mod context;
 mod core;
 mod guest;
 mod idle;
+mod lost;
 mod metrics;
 mod monitor;
 mod next;
@@ -55,15 +56,17 @@ use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
 use crate::context::{Ambient, Executor, Host, Role};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::fork::Birth;
 use crate::inherit::{self, Values};
 use crate::loom;
 use crate::loom::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::loom::deque::{Injector, Stealer};
-use crate::loom::lock::{Condvar, Mutex};
+use crate::loom::lock::{Condvar, Mutex, Static};
 use crate::parker::Parker;
 
 pub(crate) use context::{entered, set_entered};
 pub(crate) use guest::{block_in_place, block_on};
+pub(crate) use lost::forget_parent;
 pub(crate) use metrics::Snapshot;
 pub(crate) use monitor::Options as MonitorOptions;
 
@@ -87,6 +90,8 @@ pub(crate) struct Shared {
     /// Read by everybody for each task, written twice in a runtime's life.
     phase: CachePadded<AtomicU8>,
     flavor: Flavor,
+    /// Of which process it is.
+    birth: Birth,
     /// The owner of the runtime, who is not owned by it.
     host: Mutex<Option<Weak<dyn Host>>>,
     life: Mutex<Life>,
@@ -144,7 +149,7 @@ const DRAINING: u8 = 1;
 const STOPPING: u8 = 2;
 
 /// Schedulers without a runtime, to be used again by one with as many workers.
-static SPARE: parking_lot::Mutex<Vec<&'static Shared>> = parking_lot::Mutex::new(Vec::new());
+static SPARE: Static<Vec<&'static Shared>> = Static::new(Vec::new());
 
 impl Shared {
     /// A scheduler for a new runtime: a spare one, or one that lives from now on.
@@ -168,6 +173,9 @@ impl Shared {
 
     /// The owner of the runtime, unless it is gone.
     pub(crate) fn host(&self) -> Option<Arc<dyn Host>> {
+        if self.is_lost() {
+            return None;
+        }
         self.host.lock().as_ref()?.upgrade()
     }
 
@@ -195,6 +203,7 @@ impl Shared {
             injector: CachePadded::new(Injector::new()),
             phase: CachePadded::new(AtomicU8::new(STOPPING)),
             flavor,
+            birth: Birth::now(),
             host: Mutex::new(None),
             life: Mutex::default(),
             changed: Condvar::new(),
@@ -259,7 +268,9 @@ impl Shared {
         let (runnable, task) = cell::new(future, self, meta, location);
         // ORDERING: Relaxed, a hint; a submission that races with the shutdown is caught in `inject` or by the worker.
         let phase = self.phase.load(Ordering::Relaxed);
-        if phase == STOPPING {
+        if self.is_lost() {
+            runnable.fail(Error::lost());
+        } else if phase == STOPPING {
             runnable.fail(Error::shutdown());
         } else if let Err(runnable) = self.on_worker(runnable, core::push_spawned) {
             self.submit(runnable, phase);
@@ -304,6 +315,9 @@ impl Shared {
 
     /// Queues a task from a thread that runs no worker of this scheduler.
     fn inject(&'static self, runnable: Runnable) {
+        if self.is_lost() {
+            return lost::leave(runnable);
+        }
         self.injector.push(runnable);
         // The fence stands between the push and both looks that follow: at the idle word and at the phase.
         self.idle.submitted();
@@ -417,6 +431,7 @@ impl Schedule for &'static Shared {
 
     #[inline]
     fn bind(&self, runnable: &Runnable) -> Option<SlotRef> {
+        self.forbid_return();
         let bound = context::with(|context| {
             let context = context.filter(|context| ptr::eq(context.shared, *self))?;
             Some(context.core.borrow_mut().as_mut()?.binder.bind(runnable))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::pressure::ThreadId;
 use super::{Pool, Queued, State};
 use crate::cell::Runnable;
-use crate::error::Error;
+use crate::error::{Error, LOST};
 use crate::loom;
 use crate::loom::lock::{Mutex, MutexGuard};
 use crate::loom::mutant;
@@ -103,11 +103,22 @@ impl Pool {
             } else {
                 job.run();
             }
+            self.forbid_return();
             state = self.state.lock();
             state.at_work.remove(place);
             self.changed.notify_all();
         }
         state
+    }
+
+    /// The child of a job that forked came back: it has the parent's locks, and jobs that the parent runs.
+    fn forbid_return(&self) {
+        if self.birth.is_lost() {
+            eprintln!(
+                "runtime: a forked process returned into {LOST}; a job that forks has to end the child itself"
+            );
+            std::process::abort();
+        }
     }
 
     /// Waits for an order; none if the thread's time is up, or the pool's.
@@ -125,10 +136,9 @@ impl Pool {
             }
             let mut state = self.state.lock();
             let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if let (true, Some(index)) = (
-                late || state.closed,
-                state.idle.iter().position(|other| loom::Arc::ptr_eq(other, bench)),
-            ) {
+            if let (true, Some(index)) =
+                (late || state.closed, state.idle.iter().position(|other| loom::Arc::ptr_eq(other, bench)))
+            {
                 state.idle.remove(index);
                 return None;
             }

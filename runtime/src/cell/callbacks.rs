@@ -10,11 +10,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::context::{self, Executor, Unobserved};
 use crate::error::Error;
 use crate::id::TaskId;
+use crate::loom::lock::Static;
 
 /// How a task ended, as a done callback sees it. The value itself belongs to whoever awaits the task.
 #[derive(Clone, Debug)]
@@ -67,10 +66,17 @@ struct Queue {
 }
 
 /// Sixteen locks: registrations from different threads seldom meet.
-static TABLE: [Mutex<BTreeMap<TaskId, Queue>>; 16] = [const { Mutex::new(BTreeMap::new()) }; 16];
+static TABLE: [Static<BTreeMap<TaskId, Queue>>; 16] = [const { Static::new(BTreeMap::new()) }; 16];
 
-fn shard(id: TaskId) -> &'static Mutex<BTreeMap<TaskId, Queue>> {
+fn shard(id: TaskId) -> &'static Static<BTreeMap<TaskId, Queue>> {
     &TABLE[id.shard(TABLE.len())]
+}
+
+/// Forgets the callbacks of a process that this one was forked off from.
+pub(super) fn renew() {
+    for table in &TABLE {
+        table.renew(BTreeMap::new());
+    }
 }
 
 pub(super) fn insert(id: TaskId, entry: Entry) {

@@ -60,6 +60,14 @@ pub(super) fn wake(header: *const Header) -> bool {
     })
 }
 
+/// This thread polls no task: the one it polled is the parent process's.
+pub(super) fn forget() {
+    CURRENT.with(|current| {
+        current.header.set(ptr::null());
+        current.id.set(None);
+    });
+}
+
 /// True if this thread is polling that very task.
 pub(super) fn is_polling(header: *const Header) -> bool {
     CURRENT.with(|current| ptr::eq(current.header.get(), header))

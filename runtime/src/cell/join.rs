@@ -155,7 +155,7 @@ impl<T> Task<T> {
     /// If a task polls its own handle, which could never become ready.
     pub fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let unit = ready!(coop::poll_proceed(cx));
-        if self.is_finished() || !self.register(cx.waker()) {
+        if self.is_finished() || self.id().is_lost() || !self.register(cx.waker()) {
             unit.made_progress();
             return Poll::Ready(());
         }
@@ -305,6 +305,10 @@ impl<T> Future for Task<T> {
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         ready!(self.poll_done(cx));
+        if !self.is_finished() {
+            // It is the parent process that goes on with it.
+            return Poll::Ready(Err(Error::lost()));
+        }
         Poll::Ready(self.take())
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::Meta;
 use crate::id::TaskId;
+use crate::loom::lock::Static;
 
 /// The names of the tasks that have one and are alive.
-static NAMES: Mutex<BTreeMap<TaskId, Arc<str>>> = Mutex::new(BTreeMap::new());
+static NAMES: Static<BTreeMap<TaskId, Arc<str>>> = Static::new(BTreeMap::new());
 
 /// A task's name.
 #[derive(Debug)]
@@ -41,6 +40,11 @@ impl Drop for Name {
             NAMES.lock().remove(&id);
         }
     }
+}
+
+/// Forgets the names of a process that this one was forked off from.
+pub(super) fn renew() {
+    NAMES.renew(BTreeMap::new());
 }
 
 /// The name of a task that is alive.

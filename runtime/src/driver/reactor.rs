@@ -19,6 +19,7 @@ use super::readiness::{READABLE, SHUTDOWN, WRITABLE};
 use super::source::{Key, Seen, Source};
 use super::{Woken, wake};
 use crate::error::Error;
+use crate::fork::Birth;
 use crate::loom::lock::Mutex;
 use crate::loom::mutant;
 use crate::parker::Bed;
@@ -30,6 +31,8 @@ pub(crate) struct Reactor {
     registry: Mutex<Registry>,
     /// Buffers, lent out for the time of a wait and its dispatch. One thread may dispatch while the next one waits.
     spare: Mutex<Vec<Events>>,
+    /// Of which process it is. The descriptors are in its children as well, but the instance is this one's.
+    birth: Birth,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +80,12 @@ impl Registry {
 
 impl Reactor {
     pub(super) fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Reactor { poller: Poller::new()?, registry: Mutex::default(), spare: Mutex::default() }))
+        Ok(Arc::new(Reactor {
+            poller: Poller::new()?,
+            registry: Mutex::default(),
+            spare: Mutex::default(),
+            birth: Birth::now(),
+        }))
     }
 
     /// Watches `fd` from now on.
@@ -177,6 +185,11 @@ impl Bed for Reactor {
 }
 
 impl Registration {
+    /// True in a process that was forked off: the events are the parent's, and nobody here may touch the reactor.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.reactor.birth.is_lost()
+    }
+
     /// What the object is ready for.
     pub(crate) fn source(&self) -> &Source {
         &self.source
@@ -211,7 +224,7 @@ impl Registration {
     /// The system's own list forgets an object when its last descriptor is closed, so that only an object that may have
     /// `other_descriptors` has to be taken out of it.
     pub(crate) fn remove(self, fd: BorrowedFd<'_>, other_descriptors: bool) {
-        if other_descriptors || !Poller::CLOSE_DELETES {
+        if !self.is_lost() && (other_descriptors || !Poller::CLOSE_DELETES) {
             // It fails if the object was closed behind our back; it is gone then, as it should be.
             let _ = self.reactor.poller.delete(fd);
         }
@@ -228,6 +241,9 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        if self.is_lost() {
+            return;
+        }
         let entry = {
             let mut registry = self.reactor.registry.lock();
             let index = self.token as u32 as usize;

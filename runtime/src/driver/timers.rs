@@ -24,6 +24,7 @@ use crossbeam_utils::CachePadded;
 use super::wheel::{Key, Wheel};
 use super::{Woken, wake};
 use crate::error::drop_quietly;
+use crate::fork::Birth;
 use crate::loom::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::loom::lock::{Mutex, assert_none_held};
 use crate::loom::mutant;
@@ -45,6 +46,8 @@ pub(crate) struct Timers {
     phase: AtomicU32,
     /// Deadlines are kept as they are.
     exact: AtomicBool,
+    /// Of which process they are.
+    birth: Birth,
 }
 
 #[derive(Debug)]
@@ -88,6 +91,7 @@ impl Timers {
         Timers {
             shards: (0..shards).map(shard).collect(),
             phase: AtomicU32::new(1),
+            birth: Birth::now(),
             exact: AtomicBool::new(false),
         }
     }
@@ -142,7 +146,9 @@ impl Timers {
         // ORDERING: Acquire, pairs with the Release store in `fire_batch`: the waker is out of the wheel.
         let elapsed = self.shards[usize::from(armed.shard)].elapsed.load(Ordering::Acquire);
         // A timer of the runtime before this one did not fire, it was lost; the clock may have been another.
-        elapsed >= armed.deadline && self.phase.load(Ordering::Relaxed) == armed.phase
+        elapsed >= armed.deadline
+            && !self.birth.is_lost()
+            && self.phase.load(Ordering::Relaxed) == armed.phase
     }
 
     /// Takes a timer back. Its waker is dropped, unless it was woken, or is about to be.
@@ -155,7 +161,7 @@ impl Timers {
 
     /// Takes a timer back, and gives its waker unless it was woken, or is about to be.
     pub(crate) fn take(&self, armed: Armed) -> Option<Waker> {
-        if self.is_fired(&armed) {
+        if self.birth.is_lost() || self.is_fired(&armed) {
             return None;
         }
         let shard = &self.shards[usize::from(armed.shard)];
@@ -171,7 +177,7 @@ impl Timers {
 
     /// Makes sure that the timer wakes `waker`; false if it went off, or was lost with its runtime.
     pub(crate) fn update(&self, armed: &Armed, waker: &Waker) -> bool {
-        if self.is_fired(armed) {
+        if self.birth.is_lost() || self.is_fired(armed) {
             return false;
         }
         let wheel = &self.shards[usize::from(armed.shard)].wheel;
@@ -223,6 +229,9 @@ impl Timers {
 
     /// How many timers are armed.
     pub(crate) fn len(&self) -> usize {
+        if self.birth.is_lost() {
+            return 0;
+        }
         self.shards.iter().map(|shard| shard.wheel.lock().len()).sum()
     }
 

@@ -31,6 +31,11 @@ pub(super) fn get() -> Handle {
     }
 }
 
+/// Forgets the runtimes of a process that this one was forked off from.
+pub(super) fn forget_parent() {
+    DEFAULT.renew(Default { installed: Vec::new(), built: None });
+}
+
 fn existing() -> Option<Handle> {
     let default = DEFAULT.lock();
     default.installed.last().or(default.built.as_ref()).cloned()

@@ -35,9 +35,14 @@ impl Handle {
     /// let task = runtime::spawn(async { runtime::Handle::current().id() });
     /// assert_eq!(task.wait().unwrap(), handle.id());
     /// ```
+    ///
+    /// # Panics
+    /// In a process that was forked off while the runtime was there.
+    #[track_caller]
     pub fn enter(&self) -> EnterGuard<'_> {
         let number = NEXT.with(|next| next.replace(next.get() + 1));
         let shared = self.shared();
+        shared.assert_not_lost();
         // A thread that is going away has no list of guards any more: then only the flags below are set.
         let _ = GUARDS.try_with(|guards| guards.borrow_mut().push((number, shared)));
         set(Some(shared));
@@ -57,6 +62,8 @@ impl Drop for EnterGuard<'_> {
 }
 
 fn set(shared: Option<&'static Shared>) {
+    // In a child the thread may still have guards of the parent's runtimes.
+    let shared = shared.filter(|shared| !shared.is_lost());
     scheduler::set_entered(shared);
     context::replace(shared.map(|shared| shared as &dyn Ambient));
 }

@@ -25,6 +25,11 @@ thread_local! {
     static OWN: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
+/// In a process that was just forked off: no runtime of this one started the thread.
+pub(super) fn forget_parent() {
+    OWN.with(|own| own.set(None));
+}
+
 /// Notes which runtime started this thread.
 pub(super) fn set_own(id: u64) {
     OWN.with(|own| own.set(Some(id)));
@@ -42,6 +47,9 @@ impl Handle {
     ///
     /// One stop ends one call: of several calls at the same time, the one that began last.
     pub fn stop(&self) {
+        if self.shared().is_lost() {
+            return;
+        }
         let waker = {
             let mut stop = self.inner.stop.0.lock();
             stop.0 = true;
@@ -69,6 +77,10 @@ impl Handle {
     /// The whole shutdown; waits for `grace` while tasks finish, and for as long as `patience` says for what is stuck.
     pub(crate) fn shut_down(&self, grace: Duration, patience: Duration) -> ShutdownReport {
         let (shared, pool) = (self.shared(), self.pool());
+        if shared.is_lost() {
+            // It goes on in the parent process; here is nothing that could be stopped.
+            return ShutdownReport::default();
+        }
         let inside = self.is_inside();
         // Destructors that run here belong to the runtime: what they spawn is refused, not given to another one.
         let _entered = self.enter();

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use super::interest::{Interest, Ready};
 use crate::coop;
 use crate::driver::{Key, Registration, Seen, duration_to_ns, readiness, to_ns};
+use crate::error::Error;
 use crate::handle;
 use crate::loom::lock::Mutex;
 
@@ -124,7 +125,7 @@ impl<T: AsFd> Evented<T> {
     /// The registration, made now if there is none.
     fn link(&self) -> io::Result<&Registration> {
         if let Some(link) = self.registration() {
-            return Ok(link);
+            return if link.is_lost() { Err(Error::lost().into()) } else { Ok(link) };
         }
         let reactor = handle::reactor()?;
         // Before the lock: it is the user's code.
@@ -441,7 +442,9 @@ impl<T: AsFd> Wait<'_, T> {
 impl<T: AsFd> Drop for Wait<'_, T> {
     fn drop(&mut self) {
         if let (Some(key), Some(link)) = (self.key, self.io.registration()) {
-            link.source().leave(key);
+            if !link.is_lost() {
+                link.source().leave(key);
+            }
         }
     }
 }

@@ -5,10 +5,42 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use parking_lot as plain;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::futex as plain;
+
 #[cfg(runtime_loom)]
 use loom::sync as base;
 #[cfg(not(runtime_loom))]
-use parking_lot as base;
+use plain as base;
+
+/// A lock for a `static`, whose values outlive the runs of a model.
+#[derive(Debug)]
+pub(crate) struct Static<T>(plain::Mutex<T>);
+
+impl<T> Static<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Static(plain::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> plain::MutexGuard<'_, T> {
+        self.0.lock()
+    }
+
+    /// Puts `value` into a lock that a thread which is gone may have held.
+    ///
+    /// Only for the one thread of a process that was just forked off.
+    pub(crate) fn renew(&self, value: T) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        plain::renew(&self.0, value);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            *self.lock() = value;
+        }
+    }
+}
 
 /// A mutual exclusion lock; a panic under it does not poison it.
 #[derive(Debug, Default)]
@@ -26,6 +58,17 @@ impl<T> Mutex<T> {
     #[cfg(runtime_loom)]
     pub(crate) fn new(value: T) -> Self {
         Mutex(base::Mutex::new(value))
+    }
+
+    /// As [`Static::renew`].
+    #[cfg(not(runtime_loom))]
+    pub(crate) fn renew(&self, value: T) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        base::renew(&self.0, value);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            *self.lock() = value;
+        }
     }
 
     #[inline]

@@ -69,6 +69,11 @@ pub(super) fn scope<R>(context: &Context, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// This thread runs no worker: those of its stack are the parent process's.
+pub(super) fn forget() {
+    CURRENT.with(|current| current.set(ptr::null()));
+}
+
 /// Calls `f` with this thread's context, if it runs a worker.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {

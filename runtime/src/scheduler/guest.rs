@@ -163,6 +163,7 @@ impl Drop for Inside {
 
 /// Runs `future` on this thread until it is ready, and tasks of `shared` while it is not.
 pub(crate) fn block_on<F: Future>(shared: &'static Shared, future: F) -> F::Output {
+    shared.assert_not_lost();
     let future = pin!(future);
     if shared.is_here() {
         nested(shared, future)
@@ -178,6 +179,11 @@ fn outermost<F: Future>(context: &Context, future: Pin<&mut F>) -> F::Output {
     struct Leave<'a>(&'a Context);
     impl Drop for Leave<'_> {
         fn drop(&mut self) {
+            if self.0.shared.is_lost() {
+                // The future forked, and this is the child, which takes nothing along.
+                std::mem::forget(self.0.core.take());
+                return;
+            }
             self.0.leave_as_guest();
             self.0.shared.guest_left(&self.0.parker);
         }
@@ -200,6 +206,7 @@ fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
         if let Poll::Ready(output) = root.poll(future.as_mut()) {
             return output;
         }
+        shared.assert_not_lost();
         if context.enter_as_guest() {
             let exit = {
                 let _async = Async::set(true);
@@ -245,6 +252,7 @@ fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Out
             if let Poll::Ready(output) = root.poll(future.as_mut()) {
                 return (output, held);
             }
+            shared.assert_not_lost();
         }
     });
     output
@@ -269,6 +277,7 @@ fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
         context.leave_seat();
         context.shared.offer_work();
         let result = call(f);
+        context.shared.forbid_return();
         // With luck the worker, or another, is free again; otherwise this poll ends without one.
         let back = if context.guest { context.enter_as_guest() } else { context.reoccupy() };
         if !back && !context.holds.replace(true) {

@@ -122,6 +122,7 @@ impl Context {
         } else {
             runnable.run()
         };
+        self.shared.forbid_return();
         let still_own = self.core.borrow().as_ref().is_some_and(|core| ptr::eq(self.own(core), own));
         if still_own {
             own.stats.leave();

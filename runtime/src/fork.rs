@@ -1,0 +1,63 @@
+//! Notices that this process was forked off: its runtimes have lost all their threads, and whatever those had locked.
+//!
+//! # How
+//! A handler that the C library calls in the child, on the one thread that it has, counts the *generation* up. Whatever
+//! belongs to a process (schedulers, pools, reactors, sets of timers) keeps the generation that it was made in, and is
+//! *lost* if that is not the current one: then nothing of it is touched, neither its locks, which may be held for ever,
+//! nor its descriptors, which are the parent's as well. Comparing two numbers is all that it costs, and no system call.
+//!
+//! What is process-wide is made anew by the handler, through [`watch`].
+//!
+//! A child that is made behind the C library's back (`vfork`, a bare `clone`) is not noticed; it may only execute another
+//! program, as ever.
+#![cfg_attr(unix, expect(unsafe_code, reason = "registers a handler with the C library"))]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// What else is to be done in a child.
+static IN_CHILD: OnceLock<fn()> = OnceLock::new();
+
+/// Something of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth(u32);
+
+impl Birth {
+    /// Of the process that calls this.
+    pub(crate) fn now() -> Self {
+        Birth(GENERATION.load(Ordering::Relaxed))
+    }
+
+    /// True in a process that was forked off since.
+    ///
+    /// ORDERING: Relaxed, the number changes only while the process has one thread.
+    #[inline]
+    pub(crate) fn is_lost(self) -> bool {
+        self.0 != GENERATION.load(Ordering::Relaxed)
+    }
+}
+
+/// Calls `in_child` in every process that is forked off from now on, on its only thread. The first call counts.
+pub(crate) fn watch(in_child: fn()) {
+    if IN_CHILD.get().is_none() && IN_CHILD.set(in_child).is_ok() {
+        register();
+    }
+}
+
+#[cfg(unix)]
+fn register() {
+    extern "C" fn child() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+        if let Some(in_child) = IN_CHILD.get() {
+            in_child();
+        }
+    }
+    // SAFETY: the handler is a function of this library, which is never unloaded while the handler is registered.
+    // For want of memory it is not registered, and children are not noticed.
+    let _ = unsafe { libc::pthread_atfork(None, None, Some(child)) };
+}
+
+#[cfg(not(unix))]
+fn register() {}

@@ -1,0 +1,266 @@
+//! A process that is forked off while there are runtimes: the child is told, may make its own, and harms nobody.
+//!
+//! What only a crash would show ends in the child's exit code: a child that hangs is ended by an alarm.
+#![expect(unsafe_code, reason = "forks")]
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use runtime::net::unix::UnixStream;
+use runtime::net::{TcpListener, TcpStream};
+use runtime::{Error, Runtime};
+use runtime_tests::{Gate, PATIENCE, multi, on_each, poll_once, promptly, within};
+
+/// Runs `body` in a child, on the one thread that it has; the child ends with it.
+#[track_caller]
+fn in_child(body: impl FnOnce()) {
+    // SAFETY: the child calls what a program would that does not know of threads, which is what is tested here.
+    match unsafe { libc::fork() } {
+        -1 => panic!("no child: {}", std::io::Error::last_os_error()),
+        0 => {
+            // SAFETY: an alarm without a handler ends the process.
+            unsafe { libc::alarm(20) };
+            let ended = catch_unwind(AssertUnwindSafe(body)).is_ok();
+            // SAFETY: ends this process, without the destructors that are the parent's.
+            unsafe { libc::_exit(i32::from(!ended)) };
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: a child of this process, and a place for its status.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(status, 0, "the child's status: 256 for a panic, 14 for a hang");
+        }
+    }
+}
+
+#[track_caller]
+fn says_that_it_was_lost(error: &Error) {
+    assert!(error.is_shutdown() && error.to_string().contains("lost in a fork"), "{error}");
+}
+
+#[track_caller]
+fn panics_with_that(f: impl FnOnce()) {
+    let panic = catch_unwind(AssertUnwindSafe(f)).expect_err("no panic");
+    let text = panic.downcast_ref::<String>().expect("a message");
+    assert!(text.contains("lost in a fork"), "{text}");
+}
+
+async fn echo(listener: TcpListener) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut buf = [0; 4];
+    while stream.read_exact(&mut buf).await.is_ok() {
+        stream.write_all(&buf).await.unwrap();
+    }
+}
+
+async fn exchange(stream: &TcpStream, number: u32) {
+    let mut buf = [0; 4];
+    stream.write_all(&number.to_ne_bytes()).await.unwrap();
+    stream.read_exact(&mut buf).await.unwrap();
+    assert_eq!(buf, number.to_ne_bytes());
+}
+
+/// A spawn, a timer, a blocking job and a connection.
+fn use_of_everything(rt: &Runtime) {
+    rt.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = runtime::spawn(echo(listener));
+        let client = runtime::spawn(async move {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            for number in 0..4 {
+                exchange(&stream, number).await;
+            }
+        });
+        runtime::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(runtime::spawn_blocking(|| 3).await.unwrap(), 3);
+        client.await.unwrap();
+        server.await.unwrap();
+    });
+}
+
+#[test]
+fn five_hundred_children_use_runtimes_of_their_own_and_the_parent_loses_nothing() {
+    within(PATIENCE * 4, || {
+        let rt = multi(2);
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let load = |_| {
+            let (stop, rounds) = (stop.clone(), rounds.clone());
+            rt.spawn(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let addr = listener.local_addr().unwrap();
+                let server = runtime::spawn(echo(listener));
+                let stream = TcpStream::connect(addr).await.unwrap();
+                let mut own = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    exchange(&stream, own).await;
+                    runtime::time::sleep(Duration::from_micros(200)).await;
+                    runtime::task::Builder::new().name("named").spawn(async {}).await.unwrap();
+                    runtime::spawn_blocking(|| ()).await.unwrap();
+                    own += 1;
+                    rounds.fetch_add(1, Ordering::SeqCst);
+                }
+                drop(stream);
+                server.await.unwrap();
+                own
+            })
+        };
+        let tasks: Vec<_> = (0..8).map(load).collect();
+        for _ in 0..500 {
+            in_child(|| {
+                let rt = multi(2);
+                use_of_everything(&rt);
+                drop(rt);
+            });
+        }
+        stop.store(true, Ordering::SeqCst);
+        let done: u32 = tasks.into_iter().map(|task| promptly(|| task.wait()).unwrap()).sum();
+        assert_eq!(done as usize, rounds.load(Ordering::SeqCst));
+        assert!(done > 0);
+        promptly(|| drop(rt));
+    });
+}
+
+#[test]
+fn handles_of_the_parents_runtime_give_errors_in_the_child_at_once() {
+    on_each(|rt| {
+        let waiting = rt.spawn(pending::<()>());
+        let (enter, entered) = std::sync::mpsc::channel();
+        let (proceed, may_go_on) = std::sync::mpsc::channel::<()>();
+        let blocking = rt.spawn_blocking(move || {
+            enter.send(()).unwrap();
+            let _ = may_go_on.recv();
+        });
+        entered.recv().unwrap();
+        let handle = rt.handle();
+        let (mut rt, mut waiting, mut blocking) = (Some(rt), Some(waiting), Some(blocking));
+        in_child(|| {
+            says_that_it_was_lost(&handle.spawn(async {}).wait().unwrap_err());
+            says_that_it_was_lost(&handle.spawn_blocking(|| ()).wait().unwrap_err());
+            says_that_it_was_lost(&waiting.take().unwrap().wait().unwrap_err());
+            let blocking = blocking.take().unwrap();
+            blocking.cancel();
+            says_that_it_was_lost(&runtime::block_on(blocking).unwrap_err());
+            panics_with_that(|| handle.block_on(async {}));
+            panics_with_that(|| drop(handle.enter()));
+            handle.stop();
+            handle.call_soon(|| unreachable!());
+            assert_eq!(handle.metrics().blocking_threads(), 0);
+            drop(rt.take());
+        });
+        assert!(!waiting.as_ref().unwrap().is_finished());
+        drop(proceed);
+        blocking.take().unwrap().wait().unwrap();
+        assert_eq!(promptly(|| rt.take().unwrap().block_on(async { 5 })), 5);
+    });
+}
+
+#[test]
+fn what_the_child_drops_does_not_disturb_the_parent() {
+    on_each(|rt| {
+        let (one, other) = rt.block_on(async { UnixStream::pair() }).unwrap();
+        // A foreign descriptor is taken out of epoll when it is dropped, and epoll is the parent's.
+        let one = rt.block_on(async { UnixStream::from_std(one.into_std().unwrap()) }).unwrap();
+        let mut buf = [0; 1];
+        rt.block_on(async { assert!(poll_once(pin!(one.read(&mut buf))).await.is_pending()) });
+        let mut sleep = Box::pin(runtime::time::sleep(Duration::from_millis(5)));
+        rt.block_on(async { assert!(poll_once(sleep.as_mut()).await.is_pending()) });
+        let (mut rt, mut one, mut sleep) = (Some(rt), Some(one), Some(sleep));
+        in_child(|| {
+            let own = multi(1);
+            let read = own.block_on(one.as_ref().unwrap().read(&mut [0; 1])).unwrap_err();
+            assert!(read.to_string().contains("lost in a fork"), "{read}");
+            own.block_on(sleep.take().unwrap());
+            drop((one.take(), rt.take(), own));
+        });
+        let (rt, one) = (rt.take().unwrap(), one.take().unwrap());
+        let wait = rt.spawn(async move { one.read(&mut [0; 1]).await });
+        rt.block_on(async {
+            runtime_tests::settle().await;
+            other.write_all(b"x").await.unwrap();
+            assert_eq!(wait.await.unwrap().unwrap(), 1);
+            sleep.take().unwrap().await;
+        });
+    });
+}
+
+#[test]
+fn a_task_that_forks_goes_on_in_the_parent_and_its_child_has_runtimes_of_its_own() {
+    on_each(|rt| {
+        let gate = Gate::new();
+        let passing = gate.clone();
+        let task = rt.spawn(async move {
+            runtime::task::yield_now().await;
+            in_child(|| {
+                assert_eq!(runtime::task::current(), None);
+                assert!(runtime::Handle::try_current().is_none());
+                use_of_everything(&multi(1));
+                assert_eq!(runtime::spawn(async { 7 }).wait().unwrap(), 7);
+            });
+            passing.pass().await;
+            8
+        });
+        gate.open();
+        assert_eq!(rt.block_on(task).unwrap(), 8);
+    });
+}
+
+#[test]
+fn the_future_of_block_on_may_fork_and_return_in_the_child() {
+    on_each(|rt| {
+        let mut rt = Some(rt);
+        // SAFETY: as in `in_child`.
+        let child = rt.as_ref().unwrap().block_on(async { unsafe { libc::fork() } });
+        if child == 0 {
+            // SAFETY: as in `in_child`.
+            unsafe { libc::alarm(20) };
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                drop(rt.take());
+                use_of_everything(&multi(1));
+            }));
+            // SAFETY: as in `in_child`.
+            unsafe { libc::_exit(i32::from(ended.is_err())) };
+        }
+        let mut status = 0;
+        // SAFETY: as in `in_child`.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        use_of_everything(rt.as_ref().unwrap());
+    });
+}
+
+#[test]
+fn the_default_runtime_is_made_anew_in_the_child() {
+    within(PATIENCE, || {
+        assert_eq!(runtime::spawn(async { 1 }).wait().unwrap(), 1);
+        let id = runtime::Handle::current().id();
+        in_child(|| {
+            assert_ne!(runtime::Handle::current().id(), id);
+            assert_eq!(runtime::spawn(async { 2 }).wait().unwrap(), 2);
+            assert_eq!(runtime::block_on(async { runtime::spawn(async { 3 }).await }).unwrap(), 3);
+        });
+        assert_eq!(runtime::spawn(async { 4 }).wait().unwrap(), 4);
+    });
+}
+
+#[test]
+fn a_child_of_a_child_has_lost_the_runtimes_of_both() {
+    within(PATIENCE, || {
+        let first = multi(1);
+        first.spawn(async {}).wait().unwrap();
+        in_child(|| {
+            let second = multi(1);
+            second.spawn(async {}).wait().unwrap();
+            in_child(|| {
+                says_that_it_was_lost(&first.spawn(async {}).wait().unwrap_err());
+                says_that_it_was_lost(&second.spawn(async {}).wait().unwrap_err());
+                use_of_everything(&multi(1));
+            });
+            use_of_everything(&second);
+        });
+    });
+}
