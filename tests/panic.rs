@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use runtime::{Error, Runtime};
-use runtime_tests::{Counts, Gate, PATIENCE, Token, here, multi, on_each, reports, until, within};
+use runtime::{Error, Runtime, UnobservedPolicy};
+use runtime_tests::{Counts, Gate, PATIENCE, Token, here, multi, on_each, promptly, reports, until, within};
 
 // --- the product of places, handle operations and runtimes ---
 
@@ -494,4 +494,75 @@ fn resume_unwind_goes_on_with_the_same_payload() {
         let payload = thread::spawn(move || error.resume_unwind()).join().map(drop::<()>).unwrap_err();
         assert_eq!(*payload.downcast::<i8>().unwrap(), 3);
     });
+}
+
+#[test]
+fn a_runtime_that_shuts_down_on_a_failure_nobody_saw_resolves_every_handle() {
+    within(PATIENCE, || {
+        for single in [true, false] {
+            let (handler, reports) = runtime_tests::reports();
+            let mut builder =
+                Runtime::builder().on_unobserved(handler).unobserved(UnobservedPolicy::Shutdown);
+            if single {
+                builder = builder.current_thread();
+            }
+            let rt = builder.build().unwrap();
+            let waiting = rt.spawn(std::future::pending::<()>());
+            drop(rt.spawn(async { panic!("quiet: nobody sees it") }));
+            // The future of `block_on` is polled on, and `run_forever` ends.
+            assert!(rt.block_on(waiting).unwrap_err().is_shutdown());
+            promptly(|| rt.run_forever());
+            assert!(rt.spawn(async {}).wait().unwrap_err().is_shutdown());
+            assert!(rt.spawn_blocking(|| ()).wait().unwrap_err().is_shutdown());
+            assert!(reports.recv().unwrap().to_string().contains("nobody sees it"));
+        }
+    });
+}
+
+#[test]
+fn a_handler_that_panics_does_not_keep_the_runtime_from_shutting_down() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder()
+            .on_unobserved(|_| panic!("quiet: in the handler"))
+            .unobserved(UnobservedPolicy::Shutdown)
+            .build()
+            .unwrap();
+        let waiting = rt.spawn(std::future::pending::<()>());
+        drop(rt.spawn(async { panic!("quiet: nobody sees it") }));
+        assert!(waiting.wait().unwrap_err().is_shutdown());
+    });
+}
+
+#[test]
+fn a_failure_that_somebody_sees_shuts_nothing_down() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().unobserved(UnobservedPolicy::Shutdown).build().unwrap();
+        assert!(rt.spawn(async { panic!("quiet: seen") }).wait().map(drop::<()>).unwrap_err().is_panic());
+        assert_eq!(rt.spawn(async { 1 }).wait().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_process_that_aborts_on_a_failure_nobody_saw_reports_it_first() {
+    use std::os::unix::process::ExitStatusExt;
+
+    const NAME: &str = "panic::a_process_that_aborts_on_a_failure_nobody_saw_reports_it_first";
+    if runtime_tests::is_child() {
+        let rt = Runtime::builder().unobserved(UnobservedPolicy::Abort).build().unwrap();
+        let task = runtime::task::Builder::new().name("culprit");
+        let _entered = rt.enter();
+        drop(task.spawn(async { panic!("nobody sees it") }));
+        std::thread::sleep(PATIENCE);
+        return;
+    }
+    let mut command = runtime_tests::child_command(NAME);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    // The program that limits the child's time passes the signal on, or says 128 and its number.
+    assert!(
+        output.status.signal() == Some(6) || output.status.code() == Some(134),
+        "{}: {text}",
+        output.status
+    );
+    assert_eq!(text.matches("\"culprit\"").count(), 1, "{text}");
 }

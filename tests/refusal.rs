@@ -216,3 +216,82 @@ fn the_default_runtime_works_without_threads_inside_block_on() {
         carries_the_system_s_error(promptly(|| runtime::spawn_blocking(|| 1).wait()).unwrap_err());
     });
 }
+
+/// A soft limit on this process, which another one, started before it holds, lifts again.
+struct Limit(std::process::Child);
+
+impl Limit {
+    fn of_one_thread() -> Self {
+        let this = std::process::id().to_string();
+        let mut lifter = Command::new("sh");
+        lifter.args(["-c", &format!("read x; exec prlimit --pid {this} --nproc=10000:")]);
+        let lifter = lifter.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        assert!(Command::new("prlimit").args(["--pid", &this, "--nproc=1:"]).status().unwrap().success());
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "the limit does not hold");
+        Limit(lifter)
+    }
+
+    fn lift(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_pool_refused_in_the_middle_of_a_load_goes_on_with_what_it_has_and_grows_later() {
+    refused("a_pool_refused_in_the_middle_of_a_load_goes_on_with_what_it_has_and_grows_later", 65509, || {
+        let rt = Runtime::builder().worker_threads(2).build().unwrap();
+        let burst = |count: usize| -> Vec<_> {
+            let job = || std::thread::sleep(std::time::Duration::from_millis(5));
+            (0..count).map(|_| rt.spawn_blocking(job)).collect()
+        };
+        // Its worker has a thread from here on.
+        rt.spawn(async {}).wait().unwrap();
+        let before = burst(100);
+        runtime_tests::until(|| rt.metrics().blocking_threads() > 2);
+        let limit = Limit::of_one_thread();
+        let during = burst(100);
+        let task = rt.spawn(async { 1 });
+        for job in before.into_iter().chain(during) {
+            promptly(|| job.wait()).unwrap();
+        }
+        assert_eq!(promptly(|| task.wait()).unwrap(), 1);
+        // One more than there are threads, and each waits for all: only a thread that starts later ends them.
+        let all = rt.metrics().blocking_threads() + 1;
+        let barrier = Arc::new(std::sync::Barrier::new(all));
+        let meet = |_| {
+            let barrier = barrier.clone();
+            rt.spawn_blocking(move || {
+                barrier.wait();
+            })
+        };
+        let jobs: Vec<_> = (0..all).map(meet).collect();
+        limit.lift();
+        for job in jobs {
+            promptly(|| job.wait()).unwrap();
+        }
+        promptly(|| drop(rt));
+    });
+}
+
+#[test]
+fn threads_refused_for_want_of_memory_are_errors_until_there_is_some() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    refused("threads_refused_for_want_of_memory_are_errors_until_there_is_some", 65510, || {
+        let rt = Runtime::builder().worker_threads(2).thread_stack_size(64 << 20).build().unwrap();
+        let before = getrlimit(Resource::As);
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        // Enough for everything but the stack of a thread.
+        let limit = pages * 4096 + (16 << 20);
+        setrlimit(Resource::As, Rlimit { current: Some(limit), maximum: before.maximum }).unwrap();
+        for _ in 0..20 {
+            carries_the_system_s_error(promptly(|| rt.spawn(async { 1 }).wait()).unwrap_err());
+            carries_the_system_s_error(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap_err());
+        }
+        setrlimit(Resource::As, before).unwrap();
+        assert_eq!(promptly(|| rt.spawn(async { 1 }).wait()).unwrap(), 1);
+        assert_eq!(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap(), 1);
+    });
+}

@@ -11,6 +11,7 @@ mod driver;
 mod enter;
 mod metrics;
 mod stop;
+mod unobserved;
 
 use std::any::Any;
 use std::fmt;
@@ -34,6 +35,7 @@ pub(crate) use driver::{arm, clock_changed, clock_now, driver, reactor};
 pub use enter::EnterGuard;
 pub use metrics::Metrics;
 pub use stop::{ShutdownReport, TaskInfo};
+pub use unobserved::UnobservedPolicy;
 
 /// A reference to a runtime: spawns on it, enters it, asks it for figures.
 ///
@@ -51,6 +53,7 @@ pub(crate) struct Inner {
     config: Config,
     id: u64,
     stop: stop::Stop,
+    acted: unobserved::Acted,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -62,7 +65,14 @@ impl Inner {
         let shared = Shared::obtain(config.flavor, config.workers);
         let pool = Pool::new(config.max_blocking_threads, free_threads, config.blocking_keep_alive);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let inner = Arc::new(Inner { shared, pool, config, id, stop: stop::Stop::default() });
+        let inner = Arc::new(Inner {
+            shared,
+            pool,
+            config,
+            id,
+            stop: stop::Stop::default(),
+            acted: unobserved::Acted::default(),
+        });
         let host: Arc<dyn Host> = inner.clone();
         inner.pool.set_host(Arc::downgrade(&host));
         shared.open(Arc::downgrade(&host), inner.config.monitor());
@@ -151,10 +161,7 @@ impl Executor for Inner {
     }
 
     fn report(&self, unobserved: Unobserved) {
-        match &self.config.on_unobserved {
-            Some(handler) => handler(unobserved),
-            None => print_line(&unobserved),
-        }
+        self.take_unobserved(unobserved);
     }
 
     fn id(&self) -> u64 {

@@ -142,7 +142,7 @@ pub use graceful::shutdown_token;
 #[cfg(not(runtime_loom))]
 pub use group::{Failure, GroupError, TaskGroup, task_group};
 #[cfg(not(runtime_loom))]
-pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo};
+pub use handle::{EnterGuard, Handle, Metrics, ShutdownReport, TaskInfo, UnobservedPolicy};
 #[cfg(not(runtime_loom))]
 pub use limit::{Acquire, BlockingPool, CapacityLimiter, CapacityStats, Permit, Shutdown};
 pub use promise::{CallbackId, Future, InvalidState, Promise, State, Wait};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, io, thread};
 
+use super::UnobservedPolicy;
 use crate::context::{Role, Stall, Unobserved};
 use crate::error::drop_quietly;
 use crate::scheduler::{Flavor, MonitorOptions};
@@ -26,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) thread_stack_size: Option<usize>,
     pub(crate) hooks: Hooks,
     pub(crate) on_unobserved: Option<Arc<dyn Fn(Unobserved) + Send + Sync>>,
+    pub(crate) unobserved: UnobservedPolicy,
     pub(crate) name: Option<String>,
     pub(crate) start_paused: bool,
     pub(crate) monitor: bool,
@@ -112,6 +114,7 @@ impl Config {
             thread_stack_size: None,
             hooks: Hooks::default(),
             on_unobserved: None,
+            unobserved: UnobservedPolicy::default(),
             name: None,
             start_paused: false,
             monitor: true,

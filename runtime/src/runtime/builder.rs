@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Runtime;
 use crate::context::{Stall, Unobserved};
-use crate::handle::{Config, Handle, Hook, Inner, MAX_WORKERS, ThreadName, build_global};
+use crate::handle::{Config, Handle, Hook, Inner, MAX_WORKERS, ThreadName, UnobservedPolicy, build_global};
 use crate::scheduler::Flavor;
 
 /// Builds a [`Runtime`] with options; their order does not matter, and each is checked by [`build`](Self::build).
@@ -28,6 +28,7 @@ pub struct Builder {
     on_thread_start: Option<Hook>,
     on_thread_stop: Option<Hook>,
     on_unobserved: Option<Arc<dyn Fn(Unobserved) + Send + Sync>>,
+    unobserved: UnobservedPolicy,
     name: Option<String>,
     current_thread: bool,
     start_paused: bool,
@@ -49,7 +50,8 @@ impl Builder {
         self
     }
 
-    /// How many threads the blocking pool may have. Default: 512; they are started when all others are busy.
+    /// How many threads the blocking pool may have. Default: 512; a few for
+    /// each processor are started when all others are busy, the rest when those mostly sleep.
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         self.max_blocking_threads = Some(threads);
         self
@@ -106,6 +108,22 @@ impl Builder {
     /// ```
     pub fn on_unobserved(mut self, handler: impl Fn(Unobserved) + Send + Sync + 'static) -> Self {
         self.on_unobserved = Some(Arc::new(handler));
+        self
+    }
+
+    /// What becomes of the runtime after such a report. Default: nothing.
+    ///
+    /// ```
+    /// use runtime::{Runtime, UnobservedPolicy};
+    ///
+    /// let rt = Runtime::builder().unobserved(UnobservedPolicy::Shutdown).build()?;
+    /// let waiting = rt.spawn(std::future::pending::<()>());
+    /// drop(rt.spawn(async { panic!("nobody looks") }));
+    /// assert!(waiting.wait().unwrap_err().is_shutdown());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn unobserved(mut self, policy: UnobservedPolicy) -> Self {
+        self.unobserved = policy;
         self
     }
 
@@ -228,6 +246,7 @@ impl Builder {
         config.hooks.start = self.on_thread_start;
         config.hooks.stop = self.on_thread_stop;
         config.on_unobserved = self.on_unobserved;
+        config.unobserved = self.unobserved;
         config.name = self.name;
         config.start_paused = self.start_paused;
         config.monitor = !self.no_monitor;
