@@ -90,8 +90,8 @@ pub(crate) struct Shared {
     /// Read by everybody for each task, written twice in a runtime's life.
     phase: CachePadded<AtomicU8>,
     flavor: Flavor,
-    /// Of which process it is.
-    birth: Birth,
+    /// Of which process it is. Read for each task, and never written.
+    birth: CachePadded<Birth>,
     /// The owner of the runtime, who is not owned by it.
     host: Mutex<Option<Weak<dyn Host>>>,
     life: Mutex<Life>,
@@ -203,7 +203,7 @@ impl Shared {
             injector: CachePadded::new(Injector::new()),
             phase: CachePadded::new(AtomicU8::new(STOPPING)),
             flavor,
-            birth: Birth::now(),
+            birth: CachePadded::new(Birth::now()),
             host: Mutex::new(None),
             life: Mutex::default(),
             changed: Condvar::new(),
@@ -268,14 +268,17 @@ impl Shared {
         let (runnable, task) = cell::new(future, self, meta, location);
         // ORDERING: Relaxed, a hint; a submission that races with the shutdown is caught in `inject` or by the worker.
         let phase = self.phase.load(Ordering::Relaxed);
-        if self.is_lost() {
-            runnable.fail(Error::lost());
-        } else if phase == STOPPING {
-            runnable.fail(Error::shutdown());
+        if phase == STOPPING || self.is_lost() {
+            self.refuse(runnable);
         } else if let Err(runnable) = self.on_worker(runnable, core::push_spawned) {
             self.submit(runnable, phase);
         }
         task
+    }
+
+    #[cold]
+    fn refuse(&self, runnable: Runnable) {
+        runnable.fail(if self.is_lost() { Error::lost() } else { Error::shutdown() });
     }
 
     /// Queues a fresh task from outside; while the runtime drains, only its own tasks may still spawn.

@@ -27,14 +27,20 @@ impl Shared {
 
     /// The child came back out of the poll in which it was forked off, and would go on with tasks that the parent goes on
     /// with. There is nobody who could be told by an error.
+    #[inline]
     pub(super) fn forbid_return(&self) {
         if self.is_lost() {
-            eprintln!(
-                "runtime: a forked process returned into {LOST}; a task that forks has to end the child itself"
-            );
-            process::abort();
+            end_child();
         }
     }
+}
+
+#[cold]
+fn end_child() -> ! {
+    eprintln!(
+        "runtime: a forked process returned into {LOST}; a task that forks has to end the child itself"
+    );
+    process::abort();
 }
 
 /// Leaves a task of the parent process alone.
