@@ -36,7 +36,7 @@ fn switches(prefix: &str) -> BTreeMap<String, u64> {
     found
 }
 
-/// A worker that goes to sleep is done by then, and so is the monitor, whose last looks are up to 16 ms apart.
+/// A worker that goes to sleep is done by then, and so is the monitor, which looks a few times more, a millisecond apart.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// The counts once they no longer change for a while.

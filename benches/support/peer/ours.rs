@@ -17,7 +17,10 @@ impl Peer for Ours {
     type Handle<T: Send + 'static> = Unwrapped<Task<T>>;
 
     fn start(workers: usize) -> Self {
-        Ours(Runtime::builder().worker_threads(workers).build().expect("the runtime starts"))
+        // What the monitor costs is the difference.
+        let monitor = std::env::var_os("RUNTIME_BENCH_NO_MONITOR").is_none();
+        let builder = Runtime::builder().worker_threads(workers).monitor(monitor);
+        Ours(builder.build().expect("the runtime starts"))
     }
 
     fn block_on<F: Future>(&self, root: F) -> F::Output {

@@ -29,8 +29,8 @@ const STUCK: Duration = unless_modelled(Duration::from_micros(900));
 /// A task whose poll is older than this while others wait for the worker has used up its budget.
 const HOG: Duration = unless_modelled(Duration::from_millis(2));
 
-/// With all workers at rest, the monitor looks twice more, ever later, and then sleeps: whoever wakes it pays for it.
-const CALM: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(16)];
+/// After so many looks in a row that found all workers at rest, the monitor sleeps, and whoever wakes it pays for that.
+const CALM: usize = 2;
 
 /// A thread that has used less of the time than one part in this many is blocked.
 const COMPUTING: u32 = 10;
@@ -137,7 +137,7 @@ impl Watch {
                 let report_at =
                     Duration::from_nanos(self.shared.monitor.report_after.load(super::Ordering::Relaxed));
                 *seen = Some(Seen { poll, task, since: now, clock: None, report_at });
-                cfg!(runtime_loom).then_some(Duration::ZERO)
+                Some(Duration::ZERO)
             }
         }
     }
@@ -177,9 +177,8 @@ impl Watch {
             self.calm = 0;
             return Next::Look(if again { SECOND_LOOK } else { LOOK });
         }
-        let rest = CALM.get(self.calm).map_or(Next::Sleep, |after| Next::Look(*after));
         self.calm += 1;
-        rest
+        if self.calm > CALM { Next::Sleep } else { Next::Look(LOOK) }
     }
 }
 

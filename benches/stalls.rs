@@ -1,0 +1,139 @@
+//! What other tasks notice of one that blocks its thread, or computes: how late they are, beside tokio.
+//!
+//! ```sh
+//! cargo run --release -p runtime-benches --bin stalls               # 1,000 runs of ours and 20 of tokio, ten minutes
+//! cargo run --release -p runtime-benches --bin stalls -- --runs 50
+//! ```
+//! Two workers. *ticker*: the worst gap between two ticks of 10 ms while both workers compute for 600 ms. *child*: how long
+//! after it was woken a task starts whose waker then blocks for 20 ms, while the other worker is idle. *echo*: one exchange
+//! on a connection of a plain thread beside a task that blocks for 50 ms, again and again; for each run the 99th percentile
+//! of 200 exchanges.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use runtime_benches::serve::{self, Service};
+use runtime_benches::{Net, Ours, Time, Tokio};
+use tokio::sync::oneshot;
+
+const USAGE: &str =
+    "usage: stalls [--runs N]     N runs of ours (1000); of tokio a fiftieth, and 3 at least\n";
+
+const WORKERS: usize = 2;
+const SPIN: Duration = Duration::from_millis(600);
+const TICK: Duration = Duration::from_millis(10);
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let runs = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Ok(1_000),
+        ["--runs", runs] => runs.parse::<usize>(),
+        _ => "".parse(),
+    };
+    let Ok(runs @ 1..) = runs else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    println!("microseconds over the runs          runs      p50      p99      max");
+    compare::<Ours>(runs);
+    compare::<Tokio>((runs / 50).max(3));
+    ExitCode::SUCCESS
+}
+
+fn compare<P: Net + Time>(runs: usize) {
+    let peer = P::start_with_drivers(WORKERS);
+    show::<P>("ticker, worst gap", runs, || ticker(&peer));
+    show::<P>("child, start", runs, || child(&peer));
+    let address = serve::start(&peer, Service::Echo);
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_nodelay(true).expect("a socket");
+    show::<P>("echo, p99 of a run", runs.div_ceil(10), || echo(&peer, &mut stream));
+}
+
+fn show<P: Net>(what: &str, runs: usize, run: impl FnMut() -> Duration) {
+    let mut seen: Vec<u128> = std::iter::repeat_with(run).take(runs).map(|late| late.as_micros()).collect();
+    seen.sort_unstable();
+    let at = |percent: usize| seen[(seen.len() * percent).div_ceil(100).max(1) - 1];
+    println!("{:<6}{what:<28}{runs:>6} {:>8} {:>8} {:>8}", P::NAME.as_str(), at(50), at(99), at(100));
+}
+
+fn ticker<P: Net + Time>(peer: &P) -> Duration {
+    let over = Arc::new(AtomicBool::new(false));
+    let ticks = peer.block_on(async {
+        let over = over.clone();
+        P::spawn(async move {
+            let mut interval = P::interval_at(Instant::now() + TICK, TICK);
+            let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
+            while !over.load(Ordering::Relaxed) {
+                P::tick(&mut interval).await;
+                let now = Instant::now();
+                worst = worst.max(now - last);
+                last = now;
+            }
+            worst
+        })
+    });
+    peer.block_on(async {
+        P::sleep(3 * TICK).await;
+        let spinners = [(); WORKERS].map(|()| P::spawn(async { spin(SPIN) }));
+        for spinner in spinners {
+            spinner.await;
+        }
+        over.store(true, Ordering::Relaxed);
+        ticks.await
+    })
+}
+
+fn spin(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn child<P: Net + Time>(peer: &P) -> Duration {
+    peer.block_on(async {
+        // Both workers are idle, and asleep.
+        P::sleep(Duration::from_millis(3)).await;
+        let (sender, receiver) = oneshot::channel::<Instant>();
+        let child = P::spawn(async move { receiver.await.expect("it is sent").elapsed() });
+        let parent = P::spawn(async move {
+            P::sleep(Duration::from_millis(2)).await;
+            sender.send(Instant::now()).expect("it waits");
+            thread::sleep(Duration::from_millis(20));
+        });
+        let late = child.await;
+        parent.await;
+        late
+    })
+}
+
+fn echo<P: Net + Time>(peer: &P, stream: &mut TcpStream) -> Duration {
+    let over = Arc::new(AtomicBool::new(false));
+    let blocks = peer.block_on(async {
+        let over = over.clone();
+        P::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(50));
+                P::yield_now().await;
+            }
+        })
+    });
+    let mut exchanges: Vec<Duration> = (0..200).map(|_| exchange(stream)).collect();
+    over.store(true, Ordering::Relaxed);
+    peer.block_on(blocks);
+    exchanges.sort_unstable();
+    exchanges[exchanges.len() * 99 / 100 - 1]
+}
+
+fn exchange(stream: &mut TcpStream) -> Duration {
+    let begin = Instant::now();
+    stream.write_all(&[7; 64]).expect("the server reads");
+    stream.read_exact(&mut [0; 64]).expect("the server answers");
+    begin.elapsed()
+}
