@@ -13,7 +13,7 @@
 //! ```
 //! # Protocol
 //! *Spawn*: enter the census, which refuses once the group has returned; then, under the state's lock, become a running
-//! or a queued member, or neither if the group was cancelled. A member is an ordinary task around a [`child::Child`].
+//! or a queued member, or neither if the group was cancelled. A member is an ordinary task around a `child::Child`.
 //!
 //! *Cancel*: under the lock the phase changes and the queued members are taken, with the running ones if there is no
 //! grace; then, without it, those are woken and the token is cancelled. A member that is woken and finds itself in no

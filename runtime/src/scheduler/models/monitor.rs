@@ -52,20 +52,25 @@ fn a_task_that_is_passed_on_meets_a_worker_that_falls_asleep() {
     });
 }
 
+/// A task that blocks the only worker until the token is there, and does when this returns.
+fn blocked(shared: &'static Shared) -> (Task<()>, loom::Arc<Parker>) {
+    let (blocks, parker) = (Parker::new(), Parker::new());
+    let token = parker.clone();
+    let blocked = blocks.clone();
+    let task = spawn(shared, async move {
+        blocked.unpark();
+        token.park();
+    });
+    blocks.park();
+    (task, parker)
+}
+
 /// The only worker is blocked until a spare one has run the second task.
 #[test]
 fn a_spare_worker_runs_what_waits_and_goes() {
     model(1, 1, |shared| {
         ::loom::stop_exploring();
-        let (blocks, parker) = (Parker::new(), Parker::new());
-        let first = {
-            let (blocks, parker) = (blocks.clone(), parker.clone());
-            spawn(shared, async move {
-                blocks.unpark();
-                parker.park();
-            })
-        };
-        blocks.park();
+        let (first, parker) = blocked(shared);
         ::loom::explore();
         let second = spawn(shared, async move { parker.unpark() });
         assert!(shared.summon());
@@ -80,15 +85,7 @@ fn a_spare_worker_runs_what_waits_and_goes() {
 fn what_a_dismissed_spare_worker_has_queued_is_run() {
     model(1, 1, |shared| {
         ::loom::stop_exploring();
-        let (blocks, parker) = (Parker::new(), Parker::new());
-        let first = {
-            let (blocks, parker) = (blocks.clone(), parker.clone());
-            spawn(shared, async move {
-                blocks.unpark();
-                parker.park();
-            })
-        };
-        blocks.park();
+        let (first, parker) = blocked(shared);
         let second = spawn(shared, async move {
             ::loom::explore();
             // The worker goes to sleep.
