@@ -31,6 +31,10 @@ pub use waiting::{Primitive, Scene, Wait, primitives};
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+struct Guide;
+
 /// Longer than anything right takes on a busy machine; a test that gets here has found a hang.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
