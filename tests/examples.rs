@@ -28,7 +28,7 @@ fn build_examples() -> PathBuf {
     let build = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
         .args(["--package=runtime", "--features=macros"])
-        .args(["--example=hello", "--example=listener", "--example=digest"])
+        .args(["--example=hello", "--example=listener", "--example=digest", "--example=asyncio_side_by_side"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(Stdio::inherit())
         .output()
@@ -162,6 +162,43 @@ fn the_listener_fails_what_is_pending_when_the_server_hangs_up() {
 fn the_listener_reports_nothing_on_stderr_and_exits_with_0() {
     let ran = run("listener", &[]);
     assert_eq!((ran.stderr.as_str(), ran.code), ("", Some(0)));
+}
+
+// --- asyncio_side_by_side ---
+
+#[test]
+fn side_by_side_runs_every_program_on_both_sides() {
+    let ran = run("asyncio_side_by_side", &[]);
+    let count = |line| ran.stdout.lines().filter(|found| *found == line).count();
+    assert_eq!((count("  asyncio prints"), count("  ours prints")), (8, 8));
+    assert_eq!((ran.stderr.as_str(), ran.code), ("", Some(0)));
+}
+
+#[test]
+fn side_by_side_shows_what_a_failure_in_a_gather_does_to_the_others() {
+    let sides = "  asyncio prints\n    wait: 1 done, 1 pending\n    gather: out of paper\n    ran: x, a, c\n  \
+                 ours prints\n    wait: 1 done, 1 pending\n    gather: task panicked: out of paper\n    ran: x\n";
+    let ran = run("asyncio_side_by_side", &["2"]);
+    assert!(ran.stdout.contains(sides), "{}", ran.stdout);
+}
+
+#[test]
+fn side_by_side_shows_that_a_caller_who_gives_up_takes_nothing_from_the_others() {
+    let ours = "  ours prints\n    listener: set\n    second caller: ONE\n";
+    let ran = run("asyncio_side_by_side", &["4"]);
+    assert!(ran.stdout.contains(ours), "{}", ran.stdout);
+}
+
+#[test]
+fn side_by_side_prints_the_same_each_time() {
+    assert_eq!(run("asyncio_side_by_side", &[]).stdout, run("asyncio_side_by_side", &[]).stdout);
+}
+
+#[test]
+fn side_by_side_names_a_program_that_is_not_there_and_exits_with_2() {
+    let ran = run("asyncio_side_by_side", &["9"]);
+    let message = "asyncio_side_by_side: there are programs 1 to 8, and no 9\n\nusage: asyncio_side_by_side";
+    assert_eq!((ran.stderr.starts_with(message), ran.code), (true, Some(2)), "{}", ran.stderr);
 }
 
 // --- digest: what it sums ---
