@@ -35,6 +35,10 @@ struct Readme;
 #[doc = include_str!("../../docs/guide.md")]
 struct Guide;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;
+
 /// Longer than anything right takes on a busy machine; a test that gets here has found a hang.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
