@@ -14,6 +14,7 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,16 @@ use tokio::sync::oneshot;
 
 const USAGE: &str =
     "usage: stalls [--runs N]     N runs of ours (1000); of tokio a fiftieth, and 3 at least\n";
+
+/// Spawns from a thread outside.
+fn spawn<P: Net, T: Send + 'static>(
+    peer: &P,
+    future: impl Future<Output = T> + Send + 'static,
+) -> P::Handle<T> {
+    let mut future = Some(future);
+    peer.block_on(std::future::poll_fn(|_| Poll::Ready(future.take().map(P::spawn))))
+        .expect("it is polled once")
+}
 
 const WORKERS: usize = 2;
 const SPIN: Duration = Duration::from_millis(600);
@@ -64,19 +75,17 @@ fn show<P: Net>(what: &str, runs: usize, run: impl FnMut() -> Duration) {
 
 fn ticker<P: Net + Time>(peer: &P) -> Duration {
     let over = Arc::new(AtomicBool::new(false));
-    let ticks = peer.block_on(async {
-        let over = over.clone();
-        P::spawn(async move {
-            let mut interval = P::interval_at(Instant::now() + TICK, TICK);
-            let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
-            while !over.load(Ordering::Relaxed) {
-                P::tick(&mut interval).await;
-                let now = Instant::now();
-                worst = worst.max(now - last);
-                last = now;
-            }
-            worst
-        })
+    let until = over.clone();
+    let ticks = spawn(peer, async move {
+        let mut interval = P::interval_at(Instant::now() + TICK, TICK);
+        let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
+        while !until.load(Ordering::Relaxed) {
+            P::tick(&mut interval).await;
+            let now = Instant::now();
+            worst = worst.max(now - last);
+            last = now;
+        }
+        worst
     });
     peer.block_on(async {
         P::sleep(3 * TICK).await;
@@ -115,14 +124,12 @@ fn child<P: Net + Time>(peer: &P) -> Duration {
 
 fn echo<P: Net + Time>(peer: &P, stream: &mut TcpStream) -> Duration {
     let over = Arc::new(AtomicBool::new(false));
-    let blocks = peer.block_on(async {
-        let over = over.clone();
-        P::spawn(async move {
-            while !over.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(50));
-                P::yield_now().await;
-            }
-        })
+    let until = over.clone();
+    let blocks = spawn(peer, async move {
+        while !until.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(50));
+            P::yield_now().await;
+        }
     });
     let mut exchanges: Vec<Duration> = (0..200).map(|_| exchange(stream)).collect();
     over.store(true, Ordering::Relaxed);
