@@ -27,6 +27,7 @@ unbind_ignores_lock           cell::models::the_walk_at_the_shutdown_meets_a_tas
 parker_drops_merged_token     parker::models::tokens_that_were_merged_are_all_seen
 parker_goes_elsewhere_with_a_token  parker::models::a_token_left_before_or_during_a_sleep_elsewhere_ends_it
 parker_elsewhere_relaxed      parker::models::tokens_that_were_merged_elsewhere_are_all_seen
+loser_lays_the_lead_down      driver::models::at_most_one_thread_has_the_lead
 wait_without_second_look      driver::models::an_event_that_meets_a_wait_ends_it
 readiness_cleared_without_tick  driver::models::an_event_between_a_try_and_the_clearing_stays
 token_without_generation      driver::models::an_event_of_a_former_owner_reaches_nobody

@@ -202,7 +202,14 @@ impl Driver {
         }
         // ORDERING: Acquire, pairs with the release in `Lead::drop`.
         let won = self.lead.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        won.is_ok().then_some(Lead(self))
+        if won.is_ok() {
+            return Some(Lead(self));
+        }
+        // A value made here and thrown away, as `then_some` would, lays down the lead that somebody else has won.
+        if mutant!("loser_lays_the_lead_down") {
+            drop(Lead(self));
+        }
+        None
     }
 
     /// True if a leader sleeps beyond `deadline`, as far as this thread knows.

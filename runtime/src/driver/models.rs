@@ -60,6 +60,28 @@ fn until_readable(source: &Source) -> io::Result<Seen> {
     }
 }
 
+#[test]
+fn at_most_one_thread_has_the_lead() {
+    model(|| {
+        let driver = Arc::new(Driver::new(1));
+        let leaders = Arc::new(AtomicU64::new(0));
+        let try_twice = |driver: Arc<Driver>, leaders: Arc<AtomicU64>| {
+            move || {
+                for _ in 0..2 {
+                    if let Some(lead) = driver.lead() {
+                        assert_eq!(leaders.fetch_add(1, Ordering::Relaxed), 0);
+                        leaders.fetch_sub(1, Ordering::Relaxed);
+                        drop(lead);
+                    }
+                }
+            }
+        };
+        let other = thread::spawn(try_twice(driver.clone(), leaders.clone()));
+        try_twice(driver, leaders)();
+        other.join().unwrap();
+    });
+}
+
 /// Counts its wake-ups; and its wakers, as references.
 #[derive(Default)]
 struct Count(StdUsize);
