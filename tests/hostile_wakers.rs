@@ -158,12 +158,13 @@ fn an_object_is_dropped_under_two_wakers_that_both_panic_in_their_destructors() 
         ours.set_nonblocking(true).unwrap();
         while ours.write(&[0; 4096]).is_ok() {}
         let fd = AsyncFd::new(ours).unwrap();
-        let ((_, reader), (_, writer)) = (panicking(Op::Drop), panicking(Op::Drop));
+        let ((first, reader), (second, writer)) = (panicking(Op::Drop), panicking(Op::Drop));
         assert!(fd.poll_read_ready(&mut Context::from_waker(&reader)).is_pending());
         assert!(fd.poll_write_ready(&mut Context::from_waker(&writer)).is_pending());
         // Two panics of destructors at a time would end the process.
         drop(fd);
-        std::mem::forget((reader, writer));
+        [first, second].iter().for_each(|hostile| hostile.disarm());
+        drop((reader, writer));
         rt.spawn(async {}).wait().unwrap();
     });
 }
