@@ -11,15 +11,19 @@ peers=${*:-ours tokio}
 # A tenth of a call is room for what happens now and then; a call too many for each operation is a whole one.
 allowance=0.1
 
-# operation  N    service connections pause_us   limits of ours: reads writes others
+# operation  monitor N    service connections pause_us   limits of ours: reads writes others
 operations="
-echo         2000 echo    1           0          1 1 1
-idle         500  echo    1           2000       1 1 1
-short        4000 short   16          0          - - 5
-sleep        300  -       -           -          0 0 1
+echo         off     2000 echo    1           0          1 1 1
+idle         off     500  echo    1           2000       1 1 1
+short        off     4000 short   16          0          - - 5
+sleep        off     300  -       -           -          0 0 1
+echo         on      2000 echo    1           0          1 1 3
+sleep        on      300  -       -           -          0 0 5
 "
 # echo: one exchange on a kept connection. idle: the same when the server waits before each, so that nothing of the
 # wait is shared. short: accept, exchange, close; here the third limit is for all calls. sleep: one sleep of 2 ms.
+# The monitor's calls come with time and not with operations: one for each look, at most once a millisecond and three times
+# after the last work, and one to wake it. It has rows of its own, with these beside the operation's.
 
 cargo build --quiet --release -p runtime-benches --bin syscalls
 binary=${CARGO_TARGET_DIR:-target}/release/syscalls
@@ -43,10 +47,12 @@ trace() {
   wait "$server"
 }
 
-printf '%-10s%-7s%7s%7s%7s%7s  %s\n' operation peer reads writes others all "by name"
+printf '%-14s%-7s%7s%7s%7s%7s  %s\n' operation peer reads writes others all "by name"
 failed=0
-while read -r operation times service connections pause reads writes others; do
+while read -r operation monitor times service connections pause reads writes others; do
   [ -n "$operation" ] || continue
+  if [ "$monitor" = off ]; then export RUNTIME_BENCH_NO_MONITOR=1; else unset RUNTIME_BENCH_NO_MONITOR; fi
+  [ "$monitor" = off ] || operation="$operation+watch"
   for peer in $peers; do
     trace "$scratch/once" "$peer" "$times" "$service" "$connections" "$pause"
     trace "$scratch/twice" "$peer" $((2 * times)) "$service" "$connections" "$pause"
@@ -64,7 +70,7 @@ while read -r operation times service connections pause reads writes others; do
           else others += calls
           if (calls >= 0.005 || calls <= -0.005) names = names sprintf(" %s %.2f", name, calls)
         }
-        printf "%-10s%-7s%7.2f%7.2f%7.2f%7.2f %s", operation, peer, reads, writes, others, all, names
+        printf "%-14s%-7s%7.2f%7.2f%7.2f%7.2f %s", operation, peer, reads, writes, others, all, names
         if (peer == "ours") {
           if (max_reads == "-") bad = all > max_others + allowance
           else bad = reads > max_reads + allowance || writes > max_writes + allowance || others > max_others + allowance
