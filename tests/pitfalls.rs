@@ -5,12 +5,14 @@
 use std::error::Error as _;
 use std::panic::panic_any;
 use std::pin::Pin;
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 use std::{fmt, io};
 
+// Not std's, which ThreadSanitizer cannot see into.
+use parking_lot::Mutex;
 use runtime::{Error, Future, Promise, Runtime, State, Task, time};
 use runtime_tests::{
     CountingWaker, Counts, Gate, PATIENCE, Token, multi, on_each, primitives, promptly, reports, settle,
@@ -136,7 +138,7 @@ fn p04_callbacks_run_once_in_order_though_one_panics_one_is_removed_and_one_is_l
         let add = |n: usize| {
             let log = log.clone();
             future.add_done_callback(move |_| {
-                log.lock().unwrap().push(n);
+                log.lock().push(n);
                 assert!(n != 25, "callback {n}");
             })
         };
@@ -148,7 +150,7 @@ fn p04_callbacks_run_once_in_order_though_one_panics_one_is_removed_and_one_is_l
         future.add_done_callback(move |_| sender.send(()).unwrap());
         ran.recv().unwrap();
         let expected: Vec<_> = (0..52).filter(|n| *n != 40).collect();
-        assert_eq!(*log.lock().unwrap(), expected);
+        assert_eq!(*log.lock(), expected);
         assert_eq!(reports.recv().unwrap().error().to_string(), "task panicked: callback 25");
         assert!(reports.try_recv().is_err());
     });
@@ -165,7 +167,7 @@ fn p05_a_setter_may_hold_the_lock_that_a_callback_and_a_waker_take() {
         future.clone().add_done_callback({
             let (users, future) = (users.clone(), future.clone());
             move |done| {
-                *users.lock().unwrap() += 1;
+                *users.lock() += 1;
                 // A callback that adds a callback and drops the last handle that the program has.
                 done.add_done_callback(move |_| sender.send(()).unwrap());
                 drop(future);
@@ -175,17 +177,17 @@ fn p05_a_setter_may_hold_the_lock_that_a_callback_and_a_waker_take() {
             let (users, future) = (users.clone(), future.clone());
             async move {
                 future.await.unwrap();
-                *users.lock().unwrap() += 1;
+                *users.lock() += 1;
             }
         });
         drop(future);
-        let held = users.lock().unwrap();
+        let held = users.lock();
         promise.set_result(()).unwrap();
         drop(promise);
         drop(held);
         ran.recv().unwrap();
         reader.wait().unwrap();
-        assert_eq!(*users.lock().unwrap(), 2);
+        assert_eq!(*users.lock(), 2);
     });
 }
 
@@ -422,14 +424,14 @@ fn p19_a_task_that_awaits_itself_panics_and_says_so() {
             let (own, gate) = (own.clone(), gate.clone());
             async move {
                 gate.pass().await;
-                let mut own = own.lock().unwrap().take().unwrap();
+                let mut own = own.lock().take().unwrap();
                 let _ = (&mut own).await;
             }
         });
         let (sender, receiver) = mpsc::channel();
         let _entered = rt.enter();
         task.add_done_callback(move |outcome| sender.send(outcome.error().cloned()).unwrap());
-        *own.lock().unwrap() = Some(task);
+        *own.lock() = Some(task);
         gate.open();
         let error = promptly(|| {
             rt.block_on(async {
@@ -701,13 +703,13 @@ fn callbacks_registered_from_two_runtimes_run_in_order_each_on_its_own() {
         for n in 0..40 {
             let (_entered, log) = (runtimes[n % 2].enter(), log.clone());
             future.add_done_callback(move |_| {
-                log.lock().unwrap().push((n, runtime::Handle::current().id()));
+                log.lock().push((n, runtime::Handle::current().id()));
             });
         }
         promise.set_result(()).unwrap();
-        until(|| log.lock().unwrap().len() == 40);
+        until(|| log.lock().len() == 40);
         let expected: Vec<_> = (0..40).map(|n| (n, ids[n % 2])).collect();
-        assert_eq!(*log.lock().unwrap(), expected);
+        assert_eq!(*log.lock(), expected);
     });
 }
 
