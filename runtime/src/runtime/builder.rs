@@ -45,6 +45,8 @@ impl Builder {
 
     /// How many tasks may be polled at the same time. Default: the number of processors that the process may use, or
     /// what the environment variable `RUNTIME_WORKER_THREADS` says.
+    ///
+    /// While all of them are kept by polls that do not return, spare ones run the rest: see [`monitor`](Self::monitor).
     pub fn worker_threads(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
