@@ -19,6 +19,7 @@ mod attempt;
 mod copy;
 mod evented;
 mod interest;
+mod rest;
 mod stdio;
 pub(crate) mod stream;
 pub(crate) mod traits;

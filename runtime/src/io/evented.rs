@@ -13,13 +13,13 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
 
 use super::interest::{Interest, Ready};
+use super::rest::Rest;
 use crate::coop;
-use crate::driver::{Key, Registration, Seen, duration_to_ns, readiness, to_ns};
+use crate::driver::{Key, Registration, Seen, readiness};
 use crate::error::Error;
 use crate::handle;
 use crate::loom::lock::Mutex;
@@ -54,9 +54,6 @@ impl Direction {
     }
 }
 
-/// How long a listener rests when the system has no more descriptors or memory.
-const REST: Duration = Duration::from_millis(10);
-
 /// An object of the system in non-blocking mode, and its link to the reactor, which is made at the first would-block.
 #[derive(Debug)]
 pub(crate) struct Evented<T: AsFd> {
@@ -68,8 +65,8 @@ pub(crate) struct Evented<T: AsFd> {
     linked: AtomicBool,
     /// Other descriptors of the object may exist: closing this one would leave it registered.
     foreign: bool,
-    /// Until when nobody is to try to read, on the system's clock; zero if there is no such time.
-    rest: AtomicU64,
+    /// Nobody is to read yet.
+    rest: Rest,
 }
 
 /// What an object is ready for, and when that was seen.
@@ -97,7 +94,7 @@ impl<T: AsFd> Evented<T> {
             linking: Mutex::new(()),
             linked: AtomicBool::new(false),
             foreign,
-            rest: AtomicU64::new(0),
+            rest: Rest::default(),
         }
     }
 
@@ -162,9 +159,6 @@ impl<T: AsFd> Evented<T> {
         op: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<(io::Result<R>, Option<Seen>)> {
         loop {
-            if self.rests(direction.wanted()).is_some() {
-                return Poll::Pending;
-            }
             let link = self.registration();
             let seen = match link.map(|link| link.source().ready(direction.wanted())) {
                 None => None,
@@ -172,7 +166,10 @@ impl<T: AsFd> Evented<T> {
                 Some(Poll::Ready(Err(error))) => return Poll::Ready((Err(error), None)),
                 Some(Poll::Pending) => return Poll::Pending,
             };
-            match op(self.get_ref()) {
+            let Some(result) = self.try_unless_resting(direction.wanted(), &mut *op) else {
+                return Poll::Pending;
+            };
+            match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match (link, seen) {
                     (Some(link), Some(seen)) => link.source().clear(seen, direction.wanted()),
@@ -286,9 +283,6 @@ impl<T: AsFd> Evented<T> {
     ) -> io::Result<R> {
         let wanted = wanted(interest);
         let would_block = || Err(io::ErrorKind::WouldBlock.into());
-        if self.rests(wanted).is_some() {
-            return would_block();
-        }
         let link = self.registration();
         let seen = match link.map(|link| (link, link.source().ready(wanted))) {
             None => None,
@@ -296,7 +290,7 @@ impl<T: AsFd> Evented<T> {
             Some((link, Poll::Pending)) if link.is_unsure() => None,
             Some((_, Poll::Pending)) => return would_block(),
         };
-        let result = op(self.get_ref());
+        let Some(result) = self.try_unless_resting(wanted, op) else { return would_block() };
         if let (Some(link), Some(seen), Err(error)) = (link, seen, &result) {
             if error.kind() == io::ErrorKind::WouldBlock {
                 link.source().clear(seen, wanted);
@@ -373,26 +367,37 @@ impl<T: AsFd> Evented<T> {
     /// The system has no descriptors or no memory to accept with: nobody tries for a while, however many events come, so
     /// that a loop around `accept` makes at most a hundred attempts a second.
     pub(crate) fn throttle(&self) {
-        // ORDERING: Relaxed, the time publishes nothing.
-        self.rest.store(system_now().saturating_add(duration_to_ns(REST)), Ordering::Relaxed);
+        self.rest.begin();
     }
 
-    /// How much longer nobody is to try.
-    fn rests(&self, wanted: u8) -> Option<u64> {
-        let until = self.rest.load(Ordering::Relaxed);
-        if until == 0 || wanted & readiness::READ == 0 {
+    /// Tries `op`; `None` if nobody, or somebody else, is to try yet.
+    fn try_unless_resting<R>(
+        &self,
+        wanted: u8,
+        op: impl FnOnce(&T) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        if wanted & readiness::READ == 0 {
+            return Some(op(self.get_ref()));
+        }
+        if !self.rest.may_try() {
             return None;
         }
-        let left = until.saturating_sub(system_now());
-        if left == 0 {
-            self.rest.store(0, Ordering::Relaxed);
+        let result = op(self.get_ref());
+        let none = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+        };
+        if result.as_ref().err().is_none_or(none) {
+            self.rest.end();
         }
-        (left > 0).then_some(left)
+        Some(result)
     }
 
     /// True if nobody is to try yet; `waker` is woken when that is over.
     fn rest_with(&self, wanted: u8, waker: &Waker) -> bool {
-        let Some(left) = self.rests(wanted) else { return false };
+        if wanted & readiness::READ == 0 {
+            return false;
+        }
+        let Some(left) = self.rest.left() else { return false };
         let now = handle::clock_now();
         // The timer needs no descriptor, which there may not be, and goes off by itself.
         if handle::arm(now, now.saturating_add(left), waker).is_none() {
@@ -400,10 +405,6 @@ impl<T: AsFd> Evented<T> {
         }
         true
     }
-}
-
-fn system_now() -> u64 {
-    to_ns(Instant::now())
 }
 
 /// What an interest is in the reactor's terms.
