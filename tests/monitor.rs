@@ -3,7 +3,6 @@
 //! Whoever blocks here waits for something that only another task can do: without a monitor these tests hang.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +15,7 @@ use runtime::net::TcpListener;
 use runtime::task::{self, coop};
 use runtime::time::sleep;
 use runtime::{Runtime, Stall, StallCause, spawn};
-use runtime_tests::{PATIENCE, multi, until, within};
+use runtime_tests::{PATIENCE, multi, threads_named, until, within};
 
 /// Blocks every worker until the sender is dropped. They do when this returns.
 fn block_all(rt: &Runtime, workers: usize) -> mpsc::SyncSender<()> {
@@ -242,17 +241,62 @@ fn the_threads_of_spare_workers_and_of_the_monitor_are_joined() {
     within(PATIENCE, || {
         let rt = Runtime::builder().worker_threads(1).thread_name("spares").build().unwrap();
         drop(block_all(&rt, 3));
-        assert!(threads("spares-") >= 2);
+        assert!(threads_named("spares-") >= 2);
         drop(rt);
-        assert_eq!(threads("spares-"), 0);
+        assert_eq!(threads_named("spares-"), 0);
     });
 }
 
-/// How many threads of this process have a name that begins so.
-fn threads(prefix: &str) -> usize {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
-    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|name| name.starts_with(prefix)).count()
+// --- when the monitor comes ---
+
+#[test]
+fn a_runtime_that_runs_one_task_has_no_thread_for_its_monitor() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(2).thread_name("short").build().unwrap();
+        rt.spawn(async {}).wait().unwrap();
+        until(|| rt.metrics().idle_workers() == 2);
+        assert_eq!((threads_named("short-0"), threads_named("short-")), (1, 1), "{:?}", rt.metrics());
+    });
+}
+
+#[test]
+fn the_child_of_the_first_task_starts_while_its_parent_blocks() {
+    within(PATIENCE, || {
+        for _ in 0..20 {
+            let rt = multi(2);
+            let parent = rt.spawn(async {
+                let (sender, receiver) = mpsc::channel();
+                drop(spawn(async move { sender.send(5).unwrap() }));
+                receiver.recv().unwrap()
+            });
+            assert_eq!(parent.wait().unwrap(), 5);
+        }
+    });
+}
+
+#[test]
+fn the_timers_of_a_worker_that_woke_for_the_second_task_go_off_while_that_blocks() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let (sender, receiver) = mpsc::channel();
+        drop(rt.spawn(async move {
+            sleep(Duration::from_millis(50)).await;
+            sender.send(5).unwrap();
+        }));
+        // It sleeps for the timer, and there is no other thread yet.
+        until(|| rt.metrics().idle_workers() == 2);
+        assert_eq!(rt.spawn(async move { receiver.recv().unwrap() }).wait().unwrap(), 5);
+    });
+}
+
+#[test]
+fn two_tasks_that_block_first_thing_are_helped() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let blocked = block_all(&rt, 2);
+        assert_eq!(rt.spawn(async { 5 }).wait().unwrap(), 5);
+        drop(blocked);
+    });
 }
 
 #[test]
@@ -263,8 +307,8 @@ fn a_runtime_without_a_monitor_has_no_thread_for_it() {
             Runtime::builder().worker_threads(1).thread_name("without").monitor(false).build().unwrap();
         with.spawn(async {}).wait().unwrap();
         without.spawn(async {}).wait().unwrap();
-        until(|| threads("with-monitor") == 1);
-        assert_eq!(threads("without-monitor"), 0);
+        until(|| threads_named("with-monitor") == 1);
+        assert_eq!(threads_named("without-monitor"), 0);
     });
 }
 

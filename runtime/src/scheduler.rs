@@ -353,22 +353,26 @@ impl Shared {
         };
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
-            Ok(thread) => self.keep(thread),
+            Ok(thread) => {
+                let alone = self.keep(thread);
+                self.watch_thread(alone);
+            }
             Err(error) => self.start_failed(worker, error),
         }
-        self.start_monitor();
     }
 
-    /// Keeps a thread to be joined at the end, and forgets those that have ended.
-    fn keep(&self, thread: loom::JoinHandle<()>) {
-        let ended: Vec<_> = {
+    /// Keeps a thread to be joined at the end, and forgets those that have ended; true if it is the only one.
+    fn keep(&self, thread: loom::JoinHandle<()>) -> bool {
+        let (ended, alone) = {
             let mut life = self.life.lock();
-            let threads = std::mem::take(&mut life.threads).into_iter().chain([thread]);
-            let (ended, alive) = threads.partition(|thread| thread.is_finished());
+            let threads = std::mem::take(&mut life.threads).into_iter();
+            let (ended, alive): (Vec<_>, Vec<_>) = threads.partition(|thread| thread.is_finished());
             life.threads = alive;
-            ended
+            life.threads.push(thread);
+            (ended, life.threads.len() == 1)
         };
         drop(ended);
+        alone
     }
 
     /// The system refused a thread: somebody else has to do the work, or the callers have to know.

@@ -208,7 +208,10 @@ pub(super) fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 #[inline]
 pub(super) fn push_woken(shared: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {
     match shared.processors[core.index].next.put(runnable) {
-        None => false,
+        None => {
+            shared.watch();
+            false
+        }
         Some(displaced) => {
             core.deque.push(displaced);
             shared.idle.calls_for_wake()
@@ -223,6 +226,7 @@ pub(super) fn push_spawned(shared: &'static Shared, core: &mut Core, runnable: R
     own.stats.spawned.add(1);
     if own.next.is_empty() {
         own.next.put(runnable);
+        shared.watch();
         return false;
     }
     core.deque.push(runnable);

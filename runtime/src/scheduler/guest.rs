@@ -318,7 +318,7 @@ impl Context {
         shared.idle.set_manned(taken.core.index, true);
         self.take_up(taken);
         if shared.flavor == Flavor::CurrentThread {
-            shared.start_monitor();
+            shared.watch();
         }
         true
     }

@@ -15,6 +15,12 @@
 //! 3. look whether all workers are at rest; 4. sleep. *Who takes a worker up*: 1. the worker's bit is cleared, or its seat
 //! emptied; 2. `fence(SeqCst)`; 3. look whether the monitor sleeps, and wake it. The fences order (1, 3) against (1, 3).
 //!
+//! # Start
+//! A runtime that runs a task or two and ends has nothing to watch, and a thread costs it a third of its life. So the
+//! thread starts when for the first time something can be kept from others ([`Shared::watch`]): a task enters a next slot; a
+//! worker wakes up, which may have been the driver's leader; or a second worker starts, for which there was work queued.
+//! With one worker, or if stalls are reported, it starts with the first.
+//!
 //! Source: the `sysmon` thread of Go's scheduler (runtime/proc.go) retakes processors from system calls in the same way.
 
 mod rescue;
@@ -50,7 +56,10 @@ pub(crate) struct Monitor {
     report_after: AtomicU64,
     /// Which runtime the thread serves: one that is late for the end of its own leaves the next one alone.
     life: AtomicU64,
-    started: AtomicBool,
+    /// There is to be a thread, and nobody has started it.
+    due: AtomicBool,
+    /// The system refused the thread.
+    refused: AtomicBool,
     asleep: AtomicBool,
     parker: Arc<Parker>,
     pub(super) counts: Counts,
@@ -72,7 +81,8 @@ impl Monitor {
             rescues: AtomicBool::new(false),
             report_after: AtomicU64::new(u64::MAX),
             life: AtomicU64::new(0),
-            started: AtomicBool::new(false),
+            due: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             parker: Parker::new(),
             counts: Counts::default(),
@@ -86,13 +96,16 @@ impl Monitor {
             report_after.map_or(u64::MAX, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
         self.report_after.store(after, Ordering::Relaxed);
         self.rescues.store(rescue, Ordering::Relaxed);
-        self.started.store(false, Ordering::Relaxed);
-        self.on.store(rescue || report_after.is_some(), Ordering::Relaxed);
+        let on = rescue || report_after.is_some();
+        self.refused.store(false, Ordering::Relaxed);
+        self.due.store(on, Ordering::Relaxed);
+        self.on.store(on, Ordering::Relaxed);
     }
 
     /// The runtime ends: its workers look after themselves.
     pub(super) fn close(&self) {
         self.on.store(false, Ordering::Relaxed);
+        self.due.store(false, Ordering::Relaxed);
         // ORDERING: AcqRel, so that a thread which reads the new life comes after the end of the old one.
         self.life.fetch_add(1, Ordering::AcqRel);
         self.parker.unpark();
@@ -140,7 +153,7 @@ impl Monitor {
     /// Watches, but has no thread: the model is the monitor.
     pub(super) fn without_a_thread(&self) {
         self.open(Options { rescue: true, report_after: None });
-        self.started.store(true, Ordering::Relaxed);
+        self.due.store(false, Ordering::Relaxed);
     }
 }
 
@@ -173,19 +186,41 @@ fn run(shared: &'static Shared, life: u64) {
 }
 
 impl Shared {
-    /// Starts the monitor's thread, unless it is there or not wanted. Without a thread for it the runtime does without; the
-    /// next thread that is started brings another try.
-    pub(super) fn start_monitor(&'static self) {
+    /// Something may be kept from others from here on: starts the monitor's thread, unless it is there or not wanted.
+    #[inline]
+    pub(super) fn watch(&'static self) {
+        if self.monitor.due.load(Ordering::Relaxed) {
+            self.start_monitor();
+        }
+    }
+
+    /// A worker's thread has started.
+    pub(super) fn watch_thread(&'static self, alone: bool) {
         let monitor = &self.monitor;
-        let wanted = monitor.on.load(Ordering::Relaxed) && !monitor.started.load(Ordering::Relaxed);
-        if !wanted || monitor.started.swap(true, Ordering::Relaxed) {
+        if monitor.refused.swap(false, Ordering::Relaxed) {
+            monitor.due.store(monitor.on.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        let reports = monitor.report_after.load(Ordering::Relaxed) != u64::MAX;
+        if !alone || reports || self.workers == 1 {
+            self.watch();
+        }
+    }
+
+    /// Without a thread for it the runtime does without; the next thread that is started brings another try.
+    #[cold]
+    fn start_monitor(&'static self) {
+        let monitor = &self.monitor;
+        // Before the duty is taken, which is withdrawn when this life ends.
+        let life = monitor.life.load(Ordering::Acquire);
+        if !monitor.due.swap(false, Ordering::Relaxed) {
             return;
         }
-        let life = monitor.life.load(Ordering::Acquire);
         let body = Box::new(move || run(self, life));
         match self.host().map(|host| host.start_thread(Role::Monitor, body)) {
-            Some(Ok(thread)) => self.keep(thread),
-            _ => monitor.started.store(false, Ordering::Relaxed),
+            Some(Ok(thread)) => {
+                self.keep(thread);
+            }
+            _ => monitor.refused.store(true, Ordering::Relaxed),
         }
     }
 

@@ -123,7 +123,7 @@ impl Context {
             let stopping = shared.is_stopping();
             let wants = std::mem::take(&mut look_again) || found.any() || stopping || woken();
             let rest = match own.seat.resume(&self.parker, wants, || shared.idle.leave(worker)) {
-                Resume::Taken(taken) => return self.awake(taken, stopping, found),
+                Resume::Taken(taken) => return self.awake(taken, stopping, found, woken()),
                 // A guest runs the worker, and ends with it what has to be ended.
                 Resume::Displaced if stopping => return Some(Exit::Stopped),
                 Resume::Displaced => Rest::WithoutSeat,
@@ -140,12 +140,16 @@ impl Context {
     }
 
     /// Goes on with the core in hand, and with what was found while it was put down.
-    fn awake(&self, taken: Taken<Core>, stopping: bool, found: Found) -> Option<Exit> {
+    fn awake(&self, taken: Taken<Core>, stopping: bool, found: Found, woken: bool) -> Option<Exit> {
         let own = self.own(&taken.core);
         let empty = taken.core.is_empty() && own.next.is_empty() && !self.shared.has_work();
         // A task whose first poll met the stop was bound after the walk: whoever polled it looks again before it leaves.
         let done = stopping && empty && !self.shared.cancel_waiting();
         self.take_up(taken);
+        // What wakes a guest whose future is ready, and nothing else, is the end of many a runtime.
+        if !stopping && !(woken && empty) {
+            self.shared.watch();
+        }
         // With the core in hand, so that those who are woken queue here.
         self.dispatch(found);
         done.then_some(Exit::Stopped)
