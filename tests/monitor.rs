@@ -15,7 +15,7 @@ use runtime::net::TcpListener;
 use runtime::task::{self, coop};
 use runtime::time::sleep;
 use runtime::{Runtime, Stall, StallCause, spawn};
-use runtime_tests::{PATIENCE, multi, threads_named, until, within};
+use runtime_tests::{PATIENCE, multi, promptly, threads_named, until, within};
 
 /// Blocks every worker until the sender is dropped. They do when this returns.
 fn block_all(rt: &Runtime, workers: usize) -> mpsc::SyncSender<()> {
@@ -249,13 +249,27 @@ fn the_threads_of_spare_workers_and_of_the_monitor_are_joined() {
 
 // --- when the monitor comes ---
 
+/// A runtime that reports nothing, so that its monitor has no thread before there is something to pass on.
+fn unwatched(workers: usize, name: &str) -> Runtime {
+    Runtime::builder().worker_threads(workers).thread_name(name).stall_threshold(None).build().unwrap()
+}
+
+/// Spawns a task that sends its number on, and waits for that in a plain thread's way.
+fn child() -> i32 {
+    let (sender, receiver) = mpsc::channel();
+    drop(spawn(async move { sender.send(5).unwrap() }));
+    receiver.recv().unwrap()
+}
+
 #[test]
 fn a_runtime_that_runs_one_task_has_no_thread_for_its_monitor() {
     within(PATIENCE, || {
-        let rt = Runtime::builder().worker_threads(2).thread_name("short").build().unwrap();
-        rt.spawn(async {}).wait().unwrap();
+        let rt = unwatched(2, "short");
+        assert_eq!(rt.block_on(rt.spawn(async { 5 })).unwrap(), 5);
         until(|| rt.metrics().idle_workers() == 2);
-        assert_eq!((threads_named("short-0"), threads_named("short-")), (1, 1), "{:?}", rt.metrics());
+        assert_eq!(threads_named("short-monitor"), 0);
+        rt.block_on(rt.spawn(async { drop(spawn(async {})) })).unwrap();
+        until(|| threads_named("short-monitor") == 1);
     });
 }
 
@@ -263,13 +277,8 @@ fn a_runtime_that_runs_one_task_has_no_thread_for_its_monitor() {
 fn the_child_of_the_first_task_starts_while_its_parent_blocks() {
     within(PATIENCE, || {
         for _ in 0..20 {
-            let rt = multi(2);
-            let parent = rt.spawn(async {
-                let (sender, receiver) = mpsc::channel();
-                drop(spawn(async move { sender.send(5).unwrap() }));
-                receiver.recv().unwrap()
-            });
-            assert_eq!(parent.wait().unwrap(), 5);
+            let rt = unwatched(2, "first");
+            assert_eq!(rt.spawn(async { child() }).wait().unwrap(), 5);
         }
     });
 }
@@ -277,7 +286,7 @@ fn the_child_of_the_first_task_starts_while_its_parent_blocks() {
 #[test]
 fn the_timers_of_a_worker_that_woke_for_the_second_task_go_off_while_that_blocks() {
     within(PATIENCE, || {
-        let rt = multi(2);
+        let rt = unwatched(2, "second");
         let (sender, receiver) = mpsc::channel();
         drop(rt.spawn(async move {
             sleep(Duration::from_millis(50)).await;
@@ -290,12 +299,146 @@ fn the_timers_of_a_worker_that_woke_for_the_second_task_go_off_while_that_blocks
 }
 
 #[test]
-fn two_tasks_that_block_first_thing_are_helped() {
+fn a_task_that_comes_while_the_first_ones_block_is_run() {
     within(PATIENCE, || {
-        let rt = multi(2);
+        for workers in [1, 2] {
+            let rt = unwatched(workers, "full");
+            let blocked = block_all(&rt, workers);
+            assert_eq!(rt.spawn(async { 5 }).wait().unwrap(), 5);
+            drop(blocked);
+        }
+    });
+}
+
+#[test]
+fn a_timer_that_is_armed_while_the_first_tasks_block_goes_off() {
+    within(PATIENCE, || {
+        let rt = unwatched(2, "timer");
         let blocked = block_all(&rt, 2);
-        assert_eq!(rt.spawn(async { 5 }).wait().unwrap(), 5);
+        let _inside = rt.enter();
+        let (promise, future) = runtime::Promise::new();
+        rt.handle().call_later(Duration::from_millis(5), move || promise.set_result(5).unwrap());
+        assert_eq!(*future.wait().unwrap(), 5);
         drop(blocked);
+    });
+}
+
+#[test]
+fn tasks_that_were_spawned_by_the_future_of_block_on_are_run_while_the_first_ones_block() {
+    within(PATIENCE, || {
+        let rt = unwatched(2, "root");
+        rt.block_on(async {
+            let (senders, tasks): (Vec<_>, Vec<_>) = (0..4)
+                .map(|_| {
+                    let (sender, receiver) = mpsc::channel::<()>();
+                    (sender, spawn(async move { receiver.recv().is_err() }))
+                })
+                .unzip();
+            // The last one lets the others go.
+            spawn(async { drop(senders) }).await.unwrap();
+            for task in tasks {
+                assert!(task.await.unwrap());
+            }
+        });
+    });
+}
+
+// --- after blocking code ---
+
+#[test]
+fn a_task_is_watched_after_its_blocking_code() {
+    within(PATIENCE, || {
+        for workers in [1, 2] {
+            let rt = multi(workers);
+            let in_place = rt.spawn(async {
+                task::block_in_place(|| ());
+                child()
+            });
+            assert_eq!(in_place.wait().unwrap(), 5);
+            let nested = rt.spawn(async {
+                runtime::block_on(task::yield_now());
+                child()
+            });
+            assert_eq!(nested.wait().unwrap(), 5);
+        }
+    });
+}
+
+#[test]
+fn a_task_that_blocks_after_its_blocking_code_is_reported() {
+    within(PATIENCE, || {
+        let (rt, stalls) = watched(1);
+        let (go, gone) = mpsc::channel::<()>();
+        let task = rt.spawn(async move {
+            task::block_in_place(|| ());
+            gone.recv()
+        });
+        assert_eq!(report_of(&stalls, &task).cause, StallCause::Blocked);
+        drop(go);
+    });
+}
+
+// --- at the end ---
+
+/// Sends a word when it is dropped.
+struct Last(mpsc::Sender<()>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn the_child_of_a_task_that_blocks_until_its_end_fails_with_the_runtime() {
+    within(PATIENCE, || {
+        for workers in [1, 2] {
+            let rt = multi(workers);
+            let (blocks, is_blocked) = mpsc::channel();
+            let parent = rt.spawn(async move {
+                let (sender, receiver) = mpsc::channel();
+                let last = Last(sender);
+                let child = spawn(async move {
+                    let _last = last;
+                    std::future::pending::<()>().await;
+                });
+                blocks.send(child).unwrap();
+                receiver.recv().unwrap();
+            });
+            let child = is_blocked.recv().unwrap();
+            promptly(|| drop(rt));
+            assert!(child.wait().unwrap_err().is_shutdown());
+            parent.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_destructor_that_waits_for_another_task_to_fail_does_not_hold_up_the_end() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (sender, receiver) = mpsc::channel();
+        /// Waits for a word when it is dropped.
+        struct Waits(Receiver<()>);
+        impl Drop for Waits {
+            fn drop(&mut self) {
+                self.0.recv().unwrap();
+            }
+        }
+        // Whichever of the pairs is failed first.
+        let (other, waits) = mpsc::channel();
+        let hold = |first: Waits, second: Last| async move {
+            let _both = (first, second);
+            std::future::pending::<()>().await;
+        };
+        let _one = rt.spawn(hold(Waits(receiver), Last(other.clone())));
+        let _two = rt.spawn(async move {
+            let _last = Last(sender);
+            std::future::pending::<()>().await;
+        });
+        until(|| rt.metrics().idle_workers() == 1 && rt.metrics().polls() >= 2);
+        promptly(|| drop(rt));
+        waits.recv().unwrap();
     });
 }
 

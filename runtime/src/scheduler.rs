@@ -326,8 +326,17 @@ impl Shared {
         self.idle.submitted();
         if self.phase.load(Ordering::Relaxed) == STOPPING && !loom::mutant!("stop_without_recheck") {
             self.fail_injected();
-        } else if self.idle.calls_for_wake() {
+        } else {
+            self.call();
+        }
+    }
+
+    /// Wakes somebody who sleeps, for what was submitted; if nobody does, the monitor has to see to it that it gets its turn.
+    fn call(&'static self) {
+        if self.idle.calls_for_wake() {
             self.notify();
+        } else if self.monitor.is_due() && self.idle.parked() == 0 {
+            self.watch();
         }
     }
 
@@ -354,25 +363,24 @@ impl Shared {
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
             Ok(thread) => {
-                let alone = self.keep(thread);
-                self.watch_thread(alone);
+                self.keep(thread);
+                self.watch_first();
             }
             Err(error) => self.start_failed(worker, error),
         }
     }
 
-    /// Keeps a thread to be joined at the end, and forgets those that have ended; true if it is the only one.
-    fn keep(&self, thread: loom::JoinHandle<()>) -> bool {
-        let (ended, alone) = {
+    /// Keeps a thread to be joined at the end, and forgets those that have ended.
+    fn keep(&self, thread: loom::JoinHandle<()>) {
+        let ended = {
             let mut life = self.life.lock();
             let threads = std::mem::take(&mut life.threads).into_iter();
             let (ended, alive): (Vec<_>, Vec<_>) = threads.partition(|thread| thread.is_finished());
             life.threads = alive;
             life.threads.push(thread);
-            (ended, life.threads.len() == 1)
+            ended
         };
         drop(ended);
-        alone
     }
 
     /// The system refused a thread: somebody else has to do the work, or the callers have to know.

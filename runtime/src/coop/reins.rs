@@ -29,7 +29,7 @@ impl Reins {
         // SAFETY: the thread whose number this is has not ended, as who made this promised.
         let left = unsafe { self.0.as_ref() };
         let some = |n| (n <= BUDGET).then_some(0);
-        // The owner's plain store may overwrite this at any time; it has then begun another poll.
+        // The owner's plain store may overwrite this at any time, and the next look takes the budget again.
         let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, some);
     }
 }

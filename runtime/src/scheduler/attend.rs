@@ -237,6 +237,27 @@ impl Context {
     }
 }
 
+/// A hold of a virtual clock, let go at the end.
+pub(super) struct Held(&'static Shared);
+
+impl Held {
+    pub(super) fn new(shared: &'static Shared) -> Self {
+        shared.hold();
+        Held(shared)
+    }
+
+    /// Lets go of one that somebody else has taken.
+    pub(super) fn taken_over(shared: &'static Shared) -> Self {
+        Held(shared)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 impl Shared {
     /// The set of timers for threads that run no worker.
     pub(super) fn outsiders(&self) -> usize {
@@ -299,8 +320,8 @@ impl Shared {
             if !mutant!("attend_leaves_the_leader_asleep") {
                 self.driver.hasten(self.driver.timers().next());
             }
-        } else if self.idle.calls_for_wake() {
-            self.notify();
+        } else {
+            self.call();
         }
     }
 
@@ -337,7 +358,13 @@ impl Shared {
         // Jobs and roots first: what they wake is queued before they are over.
         let idle =
             next != u64::MAX && !self.is_stopping() && self.held.load(Ordering::Acquire) == 0 && !blocking();
-        if !idle || !self.idle.all_asleep(self.spares.in_use()) || self.has_work() {
+        if !idle || !self.idle.all_asleep(self.spares.in_use()) {
+            return false;
+        }
+        // ORDERING: pairs with the fence in `Watch::help`: a worker that sleeps because the monitor took its last task was
+        // seen to sleep, so the monitor's hold is seen as well, or else what it pushed before it let go.
+        fence(Ordering::SeqCst);
+        if self.held.load(Ordering::Acquire) > 0 || self.has_work() {
             return false;
         }
         self.driver.clock().advance_to(next);

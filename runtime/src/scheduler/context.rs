@@ -22,6 +22,8 @@ pub(super) struct Context {
     /// Counted among the runners of the scheduler.
     pub(super) counted: Cell<bool>,
     pub(super) housekeeping: Housekeeping,
+    /// This thread has polled a task since the monitor's thread became due.
+    pub(super) polled: Cell<bool>,
     /// The current poll goes on without a worker, and holds a virtual clock until its end.
     pub(super) holds: Cell<bool>,
     /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
@@ -39,6 +41,7 @@ impl Context {
             guest,
             counted: Cell::new(false),
             housekeeping: Housekeeping::default(),
+            polled: Cell::new(false),
             holds: Cell::new(false),
             precise: OnceCell::new(),
             outer: Cell::new(ptr::null()),

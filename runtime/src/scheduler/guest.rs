@@ -11,9 +11,11 @@
 //! bound): it leaves the worker to another thread and sleeps. The one worker of a current-thread runtime has nobody to
 //! be left to; there the nested call runs its tasks, all but those that stand on the stack already.
 
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
+use super::attend::Held;
 use super::context::{self, Context};
 use super::idle::Prefer;
 use super::seat::Occupied;
@@ -21,6 +23,7 @@ use super::worker::Exit;
 use super::{Flavor, Shared};
 use crate::context::{self as ambient, Ambient, set_async};
 use crate::coop::BudgetGuard;
+use crate::id::TaskId;
 use crate::loom::Arc;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::parker::Parker;
@@ -82,7 +85,7 @@ impl Root {
             return Poll::Pending;
         }
         // That of the wake-up that led to this poll.
-        let _held = Held(self.signal.shared);
+        let _held = Held::taken_over(self.signal.shared);
         let _async = Async::set(true);
         let _budget = BudgetGuard::fresh();
         future.poll(&mut TaskContext::from_waker(&self.waker))
@@ -112,22 +115,6 @@ impl Drop for Root {
     }
 }
 
-/// A hold of a virtual clock, let go at the end.
-struct Held(&'static Shared);
-
-impl Held {
-    fn new(shared: &'static Shared) -> Self {
-        shared.hold();
-        Held(shared)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
-
 /// Sets the flag that this thread polls tasks, and puts it back.
 struct Async(bool);
 
@@ -142,6 +129,9 @@ impl Drop for Async {
         set_async(self.0);
     }
 }
+
+/// A task, and where it was spawned.
+type Polled = (TaskId, &'static Location<'static>);
 
 /// Makes the thread stand in the runtime whose tasks it runs, whatever guards the future of `block_on` holds.
 struct Inside(Option<&'static Shared>, Option<&'static dyn Ambient>);
@@ -237,7 +227,11 @@ fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
 fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Output {
     if shared.flavor == Flavor::CurrentThread {
         return context::find(shared, |context| {
-            drive(context.expect("the thread is in the runtime"), future)
+            let context = context.expect("the thread is in the runtime");
+            let polled = context.polled_task();
+            let output = drive(context, future);
+            context.polls_again(polled);
+            output
         });
     }
     // A virtual clock stands still whenever the task could go on: until the future's own hold is there, and from its
@@ -274,12 +268,14 @@ fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
             context.shared.flavor == Flavor::MultiThread && context.core.borrow().is_some()
         };
         let Some(context) = context.filter(leaves) else { return call(f) };
+        let polled = context.polled_task();
         context.leave_seat();
         context.shared.offer_work();
         let result = call(f);
         context.shared.forbid_return();
         // With luck the worker, or another, is free again; otherwise this poll ends without one.
         let back = if context.guest { context.enter_as_guest() } else { context.reoccupy() };
+        context.polls_again(polled);
         if !back && !context.holds.replace(true) {
             context.shared.hold();
         }
@@ -295,6 +291,20 @@ fn call<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Context {
+    /// The task that this thread's worker is noted to be polling.
+    fn polled_task(&self) -> Option<Polled> {
+        let core = self.core.borrow();
+        let stats = &self.own(core.as_ref()?).stats;
+        Some((stats.current()?, stats.location()?))
+    }
+
+    /// The poll of that task goes on with whatever worker this thread has now.
+    fn polls_again(&self, polled: Option<Polled>) {
+        if let (Some((task, location)), Some(core)) = (polled, self.core.borrow().as_ref()) {
+            self.own(core).stats.enter(task, location);
+        }
+    }
+
     /// Takes a sleeping worker for this thread to run; true if it has one.
     fn enter_as_guest(&self) -> bool {
         if self.core.borrow().is_some() {

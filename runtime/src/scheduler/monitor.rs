@@ -17,9 +17,10 @@
 //!
 //! # Start
 //! A runtime that runs a task or two and ends has nothing to watch, and a thread costs it a third of its life. So the
-//! thread starts when for the first time something can be kept from others ([`Shared::watch`]): a task enters a next slot; a
-//! worker wakes up, which may have been the driver's leader; or a second worker starts, for which there was work queued.
-//! With one worker, or if stalls are reported, it starts with the first.
+//! thread starts when for the first time something can be kept from others ([`Shared::watch`]): a task enters a next slot, or
+//! is submitted while no worker sleeps; a worker polls its second task, or one with others behind it; it wakes up, and may
+//! have been the driver's leader; or the driver needs one, and nobody sleeps. If stalls are reported it starts with the first
+//! worker.
 //!
 //! Source: the `sysmon` thread of Go's scheduler (runtime/proc.go) retakes processors from system calls in the same way.
 
@@ -54,8 +55,6 @@ pub(crate) struct Monitor {
     rescues: AtomicBool,
     /// In nanoseconds; never, if there are to be no reports.
     report_after: AtomicU64,
-    /// Which runtime the thread serves: one that is late for the end of its own leaves the next one alone.
-    life: AtomicU64,
     /// There is to be a thread, and nobody has started it.
     due: AtomicBool,
     /// The system refused the thread.
@@ -68,7 +67,7 @@ pub(crate) struct Monitor {
 /// What the monitor has done, for metrics.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// Polls that kept a worker until others had to be helped.
+    /// Reports of polls that took too long, each time a poll was reported.
     pub(super) stalls: AtomicU64,
     /// Spare workers started.
     pub(super) summoned: AtomicU64,
@@ -80,7 +79,6 @@ impl Monitor {
             on: AtomicBool::new(false),
             rescues: AtomicBool::new(false),
             report_after: AtomicU64::new(u64::MAX),
-            life: AtomicU64::new(0),
             due: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
@@ -102,13 +100,18 @@ impl Monitor {
         self.on.store(on, Ordering::Relaxed);
     }
 
-    /// The runtime ends: its workers look after themselves.
+    /// The last worker of a runtime that ends has left. Its monitor's thread keeps the runtime, so that a late one finds
+    /// itself closed and not opened again by the next.
     pub(super) fn close(&self) {
-        self.on.store(false, Ordering::Relaxed);
         self.due.store(false, Ordering::Relaxed);
-        // ORDERING: AcqRel, so that a thread which reads the new life comes after the end of the old one.
-        self.life.fetch_add(1, Ordering::AcqRel);
+        self.on.store(false, Ordering::Relaxed);
         self.parker.unpark();
+    }
+
+    /// There is to be a thread, and nobody has started it.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.due.load(Ordering::Relaxed)
     }
 
     /// Some thread has taken a worker up: there may be something to watch.
@@ -173,11 +176,11 @@ impl Shared {
 }
 
 /// The body of the monitor's thread.
-fn run(shared: &'static Shared, life: u64) {
+fn run(shared: &'static Shared) {
     let monitor = &shared.monitor;
     let _precise = Precise::set();
     let mut watch = Watch::new(shared);
-    while monitor.life.load(Ordering::Acquire) == life {
+    while monitor.on.load(Ordering::Relaxed) {
         match watch.look(Instant::now()) {
             Next::Look(after) => monitor.parker.park_timeout(after),
             Next::Sleep => monitor.sleep(shared),
@@ -189,19 +192,18 @@ impl Shared {
     /// Something may be kept from others from here on: starts the monitor's thread, unless it is there or not wanted.
     #[inline]
     pub(super) fn watch(&'static self) {
-        if self.monitor.due.load(Ordering::Relaxed) {
+        if self.monitor.is_due() {
             self.start_monitor();
         }
     }
 
-    /// A worker's thread has started.
-    pub(super) fn watch_thread(&'static self, alone: bool) {
+    /// A worker's thread was started, so that another may be had as well, and there is somebody to report on.
+    pub(super) fn watch_first(&'static self) {
         let monitor = &self.monitor;
         if monitor.refused.swap(false, Ordering::Relaxed) {
             monitor.due.store(monitor.on.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        let reports = monitor.report_after.load(Ordering::Relaxed) != u64::MAX;
-        if !alone || reports || self.workers == 1 {
+        if monitor.report_after.load(Ordering::Relaxed) != u64::MAX {
             self.watch();
         }
     }
@@ -210,16 +212,11 @@ impl Shared {
     #[cold]
     fn start_monitor(&'static self) {
         let monitor = &self.monitor;
-        // Before the duty is taken, which is withdrawn when this life ends.
-        let life = monitor.life.load(Ordering::Acquire);
         if !monitor.due.swap(false, Ordering::Relaxed) {
             return;
         }
-        let body = Box::new(move || run(self, life));
-        match self.host().map(|host| host.start_thread(Role::Monitor, body)) {
-            Some(Ok(thread)) => {
-                self.keep(thread);
-            }
+        match self.host().map(|host| host.start_thread(Role::Monitor, Box::new(move || run(self)))) {
+            Some(Ok(thread)) => self.keep(thread),
             _ => monitor.refused.store(true, Ordering::Relaxed),
         }
     }

@@ -4,9 +4,10 @@
     expect(unsafe_code, reason = "a thread's budget is its own memory, and goes with it")
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::coop::Reins;
+use crate::fork::Birth;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::loom::lock::Mutex;
 
@@ -24,7 +25,7 @@ impl Runner {
     pub(super) fn set(&'static self) {
         // A thread that is ending already is not worth the watching.
         let _ = OWN.try_with(|own| {
-            if self.thread.load(Ordering::Relaxed) != own.thread {
+            if self.thread.load(Ordering::Relaxed) != own.thread.get() {
                 self.change(own);
             }
         });
@@ -35,17 +36,18 @@ impl Runner {
     fn change(&'static self, own: &Own) {
         // SAFETY: `Own` takes them back when the thread ends, before its memory goes.
         let reins = unsafe { Reins::of_this_thread() };
+        own.renew();
         {
             let mut runs = own.runs.borrow_mut();
             if !runs.iter().any(|runner| std::ptr::eq(*runner, self)) {
                 runs.push(self);
             }
         }
-        *self.reins.lock() = Some((own.thread, reins));
-        self.thread.store(own.thread, Ordering::Relaxed);
+        *self.reins.lock() = Some((own.thread.get(), reins));
+        self.thread.store(own.thread.get(), Ordering::Relaxed);
     }
 
-    /// The models have no monitor.
+    /// The monitor of a model takes nobody's budget, and tells nobody's time.
     #[cfg(runtime_loom)]
     pub(super) fn set(&self) {}
 
@@ -73,18 +75,38 @@ impl Runner {
 
 /// What a thread leaves with the workers that it runs, taken back when it ends.
 struct Own {
-    thread: u32,
+    thread: Cell<u32>,
     runs: RefCell<Vec<&'static Runner>>,
+    birth: Cell<Birth>,
+}
+
+#[cfg(not(runtime_loom))]
+impl Own {
+    fn new() -> Self {
+        Own { thread: Cell::new(number()), runs: RefCell::default(), birth: Cell::new(Birth::now()) }
+    }
+
+    /// The thread that has forked goes on in the child, with another number; what it ran are the parent's workers.
+    fn renew(&self) {
+        if self.birth.get().is_lost() {
+            self.birth.set(Birth::now());
+            self.thread.set(number());
+            self.runs.borrow_mut().clear();
+        }
+    }
 }
 
 #[cfg(not(runtime_loom))]
 thread_local! {
-    static OWN: Own = Own { thread: number(), runs: RefCell::default() };
+    static OWN: Own = Own::new();
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        self.runs.borrow().iter().for_each(|runner| runner.forget(self.thread));
+        // A lock among the parent's may be held for ever.
+        if !self.birth.get().is_lost() {
+            self.runs.borrow().iter().for_each(|runner| runner.forget(self.thread.get()));
+        }
     }
 }
 

@@ -106,10 +106,13 @@ impl Shared {
         }
     }
 
-    /// Asks the spare worker that came last to go.
+    /// Asks a spare worker to go: one that sleeps, or else the one that came last, which may be stuck.
     pub(super) fn dismiss(&'static self) {
         let taken = |worker: &usize| self.processors[*worker].post.is_taken();
-        let Some(worker) = (self.workers..self.processors.len()).rev().find(taken) else { return };
+        let mut spares = (self.workers..self.processors.len()).rev().filter(taken);
+        let Some(last) = spares.next() else { return };
+        let worker =
+            [last].into_iter().chain(spares).find(|worker| self.idle.is_parked(*worker)).unwrap_or(last);
         let Processor { post, seat, .. } = &*self.processors[worker];
         post.dismissed.store(true, Ordering::Relaxed);
         if self.idle.leave(worker) {

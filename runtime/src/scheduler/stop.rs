@@ -52,11 +52,11 @@ impl Shared {
         fence(Ordering::SeqCst);
         self.cancel_waiting();
         self.driver.close();
-        self.monitor.close();
         self.wake_everybody();
         // As every submission: those that are awake may have looked already, and a worker may have no thread yet.
         self.idle.submitted();
         self.offer_work();
+        self.close_monitor();
     }
 
     /// Queues every task that waits, to be failed; true if there were any.
@@ -107,7 +107,16 @@ impl Shared {
         };
         self.changed.notify_all();
         if last && self.is_stopping() {
+            self.monitor.close();
             self.sweep();
+        }
+    }
+
+    /// Ends the monitor, or leaves that to the last worker: what a poll that is stuck holds has to be failed as well.
+    fn close_monitor(&self) {
+        // Under the lock, so that either this or the last one to leave sees the other.
+        if self.life.lock().runners == 0 {
+            self.monitor.close();
         }
     }
 

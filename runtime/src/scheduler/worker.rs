@@ -104,12 +104,23 @@ impl Context {
     /// Ends a search that was successful, and looks whether somebody else could help; true if somebody should.
     #[inline]
     fn picked(&self, core: &mut Core) -> bool {
+        if self.shared.monitor.is_due() {
+            self.expect_stall(core);
+        }
         if core.searching {
             core.searching = false;
             core.looks = 0;
             return self.shared.idle.found(core.index) && self.shared.has_work();
         }
         !core.is_empty() && self.shared.idle.calls_for_wake()
+    }
+
+    /// Has the monitor's thread started, unless this is the thread's first task, alone. Most runtimes in tests have no other.
+    #[cold]
+    fn expect_stall(&self, core: &Core) {
+        if self.polled.replace(true) || !core.is_empty() || !self.own(core).next.is_empty() {
+            self.shared.watch();
+        }
     }
 
     /// Polls a task, or fails it if the runtime is stopping.
@@ -129,7 +140,10 @@ impl Context {
             own.stats.polls.add(1);
             own.stats.completed.add(u64::from(completed));
         } else {
-            // The poll left the core behind, and with it the right to count there.
+            // The poll left the core behind, and with it the right to count there. It may have another by now.
+            if let Some(core) = self.core.borrow().as_ref() {
+                self.own(core).stats.leave();
+            }
             if self.holds.take() {
                 self.shared.release();
             }

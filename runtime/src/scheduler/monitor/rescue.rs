@@ -69,11 +69,11 @@ impl Rescue {
     /// not needed any more.
     pub(super) fn end(&mut self, shared: &'static Shared, awake: usize, now: Instant) {
         if self.moved {
-            // As every push that others must find; and a push into a scheduler that is stopping is its own to fail.
+            // As every push that others must find.
             shared.idle.submitted();
             if shared.is_stopping() {
-                shared.fail_injected();
-                return;
+                // The workers fail what they find, and the last one to leave what is left; it may have left before the push.
+                shared.sweep_if_idle();
             }
         }
         if self.stuck > 0 || self.moved {

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::attend::Held;
 use super::super::{Processor, Shared};
 use super::rescue::Rescue;
 use super::thread_clock::cpu_time;
 use crate::cell::name_of;
 use crate::context::{Stall, StallCause};
 use crate::id::TaskId;
+use crate::loom::atomic::{Ordering, fence};
 
 /// Models know no time: whatever is seen twice is stuck.
 const fn unless_modelled(time: Duration) -> Duration {
@@ -57,6 +59,8 @@ pub(super) struct Watch {
     seen: Vec<Option<Seen>>,
     /// Looks in a row that found all workers at rest.
     calm: usize,
+    /// This look is a second one.
+    hurried: bool,
     rescue: Rescue,
     reports: Bucket,
 }
@@ -85,6 +89,7 @@ impl Watch {
             shared,
             seen: vec![None; shared.processors.len()],
             calm: 0,
+            hurried: false,
             rescue: Rescue::default(),
             reports: Bucket { left: BURST, filled: Instant::now() },
         }
@@ -93,8 +98,9 @@ impl Watch {
     /// Looks at each worker once, and helps where it has to.
     pub(super) fn look(&mut self, now: Instant) -> Next {
         let shared = self.shared;
-        let rescues = shared.monitor.rescues.load(super::Ordering::Relaxed);
+        let rescues = shared.monitor.rescues.load(Ordering::Relaxed);
         let (mut awake, mut again) = (0, false);
+        let mut stalls = Vec::new();
         self.rescue.begin();
         for (worker, processor) in shared.reach().iter().enumerate() {
             if shared.is_at_rest(worker) {
@@ -110,11 +116,13 @@ impl Watch {
                     self.help(worker, processor, age, now);
                 }
             }
-            self.report(worker, processor, age, now);
+            stalls.extend(self.report(worker, processor, age, now));
         }
         if rescues {
             self.rescue.end(shared, awake, now);
         }
+        // After the help, because the handler is the user's code.
+        self.hand_over(stalls);
         self.next(awake, again)
     }
 
@@ -135,7 +143,7 @@ impl Watch {
             }
             _ => {
                 let report_at =
-                    Duration::from_nanos(self.shared.monitor.report_after.load(super::Ordering::Relaxed));
+                    Duration::from_nanos(self.shared.monitor.report_after.load(Ordering::Relaxed));
                 *seen = Some(Seen { poll, task, since: now, clock: None, report_at });
                 Some(Duration::ZERO)
             }
@@ -145,6 +153,10 @@ impl Watch {
     /// Passes on what the worker holds.
     fn help(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
         let Some(seen) = &self.seen[worker] else { return };
+        // What the monitor has in hand is in no queue.
+        let _held = Held::new(self.shared);
+        // ORDERING: pairs with the fence in `Shared::advance_if_idle`.
+        fence(Ordering::SeqCst);
         if age >= HOG {
             self.rescue.curb(self.shared, processor);
         }
@@ -155,19 +167,24 @@ impl Watch {
         }
     }
 
-    /// Says that the poll takes too long, when it is time to.
-    fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
-        let Some(seen) = &mut self.seen[worker] else { return };
+    /// The report of a poll that takes too long, when it is time for one.
+    fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) -> Option<Stall> {
+        let seen = self.seen[worker].as_mut()?;
         if age < seen.report_at || !self.reports.take(now) {
-            return;
+            return None;
         }
         seen.report_at = age.saturating_mul(AGAIN);
         let stall = seen.stall(worker, processor, now);
         // What was read belongs together only if the poll still goes on.
         let current =
             processor.stats.polls.get() == seen.poll && processor.stats.current() == Some(seen.task);
-        if let (Some(stall), Some(host), true) = (stall, self.shared.host(), current) {
-            self.shared.monitor.counts.stalls.fetch_add(1, super::Ordering::Relaxed);
+        stall.filter(|_| current)
+    }
+
+    fn hand_over(&self, stalls: Vec<Stall>) {
+        for stall in stalls {
+            let Some(host) = self.shared.host() else { return };
+            self.shared.monitor.counts.stalls.fetch_add(1, Ordering::Relaxed);
             host.stalled(stall);
         }
     }
@@ -175,7 +192,9 @@ impl Watch {
     fn next(&mut self, awake: usize, again: bool) -> Next {
         if awake > 0 || self.shared.spares.in_use() > 0 {
             self.calm = 0;
-            return Next::Look(if again { SECOND_LOOK } else { LOOK });
+            // Two tasks that wake each other fill the slot at every look.
+            self.hurried = again && !self.hurried;
+            return Next::Look(if self.hurried { SECOND_LOOK } else { LOOK });
         }
         self.calm += 1;
         if self.calm > CALM { Next::Sleep } else { Next::Look(LOOK) }
@@ -184,7 +203,9 @@ impl Watch {
 
 impl Seen {
     fn cause(&self, processor: &Processor, now: Instant) -> StallCause {
-        let Some((then, before)) = self.clock else { return StallCause::Unknown };
+        let Some((then, before)) = self.clock.filter(|(then, _)| *then < now) else {
+            return StallCause::Unknown;
+        };
         match cpu_time(processor.runner.thread()) {
             Some(time) if time.saturating_sub(before) * COMPUTING >= now - then => StallCause::Computing,
             Some(_) => StallCause::Blocked,
