@@ -40,6 +40,7 @@ attend_without_fence          scheduler::models::driver::what_was_left_to_the_dr
 attend_leaves_the_leader_asleep  scheduler::models::driver::a_guest_that_leaves_a_timer_behind_hastens_the_leader
 lead_laid_down_without_fence  scheduler::models::driver::a_timer_armed_while_the_lead_is_laid_down_goes_off
 follower_lets_the_leader_sleep  scheduler::models::driver::a_worker_that_sleeps_behind_a_timer_hastens_the_leader
+fires_without_a_hold          scheduler::models::driver::a_stopped_clock_stands_still_while_a_timer_is_being_fired
 guest_leaves_the_driver       scheduler::models::driver::a_guest_that_leaves_passes_the_driver_on
 submit_without_fence          scheduler::models::the_idle_word_loses_no_submission
 park_without_fence            scheduler::models::the_idle_word_loses_no_submission

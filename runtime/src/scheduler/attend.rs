@@ -175,7 +175,8 @@ impl Context {
         }
         if found.timers {
             let driver = &self.shared.driver;
-            driver.timers().fire_all(driver.clock().now());
+            // Perhaps without a seat, when all others sleep: those who are to be woken are in no timer any more.
+            self.shared.while_held(|| driver.timers().fire_all(driver.clock().now()));
         }
     }
 
@@ -238,21 +239,21 @@ impl Context {
 }
 
 /// A hold of a virtual clock, let go at the end.
-pub(super) struct Held(&'static Shared);
+pub(super) struct Held<'a>(&'a Shared);
 
-impl Held {
-    pub(super) fn new(shared: &'static Shared) -> Self {
+impl<'a> Held<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
         shared.hold();
         Held(shared)
     }
 
     /// Lets go of one that somebody else has taken.
-    pub(super) fn taken_over(shared: &'static Shared) -> Self {
+    pub(super) fn taken_over(shared: &'a Shared) -> Self {
         Held(shared)
     }
 }
 
-impl Drop for Held {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.release();
     }
@@ -344,6 +345,21 @@ impl Shared {
         self.held.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Does what takes something that is due from where the leader sees it, before it is where it goes.
+    pub(crate) fn while_held<R>(&self, f: impl FnOnce() -> R) -> R {
+        if !self.driver.clock().is_paused() || mutant!("fires_without_a_hold") {
+            return f();
+        }
+        let held = Held::new(self);
+        // ORDERING: pairs with the fence in `advance_if_idle`: a leader that misses what `f` takes away sees the hold, or, if
+        // that is over, what came of it.
+        fence(Ordering::SeqCst);
+        let result = f();
+        drop(held);
+        self.look_at_clock();
+        result
+    }
+
     /// Something that held a virtual clock is over: the leader looks whether it may go on.
     pub(super) fn look_at_clock(&self) {
         if self.driver.clock().is_paused() {
@@ -352,7 +368,7 @@ impl Shared {
     }
 
     /// Nothing can happen before the next timer, as far as this runtime can know: a virtual clock may go on to it.
-    fn advance_if_idle(&self) -> bool {
+    pub(super) fn advance_if_idle(&self) -> bool {
         let next = self.driver.timers().next();
         let blocking = || self.host().is_none_or(|host| host.is_blocking());
         // Jobs and roots first: what they wake is queued before they are over.
@@ -361,8 +377,7 @@ impl Shared {
         if !idle || !self.idle.all_asleep(self.spares.in_use()) {
             return false;
         }
-        // ORDERING: pairs with the fence in `Watch::help`: a worker that sleeps because the monitor took its last task was
-        // seen to sleep, so the monitor's hold is seen as well, or else what it pushed before it let go.
+        // ORDERING: pairs with the fence in `while_held`.
         fence(Ordering::SeqCst);
         if self.held.load(Ordering::Acquire) > 0 || self.has_work() {
             return false;

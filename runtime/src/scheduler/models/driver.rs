@@ -4,6 +4,7 @@
 //! somebody has to look.
 
 use std::sync::Arc as StdArc;
+use std::task::Wake;
 
 use super::*;
 use crate::cell::models::block_on;
@@ -170,5 +171,35 @@ fn a_worker_that_sleeps_behind_a_timer_hastens_the_leader() {
         run_two(shared);
         ::loom::explore();
         block_on(spawn(shared, due(shared, || {}))).unwrap();
+    });
+}
+
+/// Holds the clock when it is woken, as the future of `block_on` does, which then wants to go on.
+struct Root(&'static Shared);
+
+impl Wake for Root {
+    fn wake(self: StdArc<Self>) {
+        self.0.hold();
+    }
+}
+
+/// A leader without a seat fires a timer while all workers sleep, and another one leads already.
+#[test]
+fn a_stopped_clock_stands_still_while_a_timer_is_being_fired() {
+    super::model(1, 0, |shared| {
+        let (timers, clock) = (shared.driver().timers(), shared.driver().clock());
+        shared.driver().pause();
+        let now = clock.now();
+        let (near, far) = (now + 1_000, now + 1_000_000);
+        let root = Waker::from(StdArc::new(Root(shared)));
+        let _near = timers.arm(shared.outsiders(), now, near, &root).unwrap();
+        let _far = timers.arm(shared.outsiders(), now, far, &root).unwrap();
+        assert!(shared.advance_if_idle());
+        let firing = thread::spawn(move || shared.while_held(|| timers.fire_all(near)));
+        let leader = thread::spawn(move || shared.advance_if_idle());
+        assert_eq!(firing.join().unwrap(), 1);
+        leader.join().unwrap();
+        assert_eq!(clock.now(), near);
+        shared.release();
     });
 }

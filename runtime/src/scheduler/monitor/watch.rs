@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::attend::Held;
 use super::super::{Processor, Shared};
 use super::rescue::Rescue;
 use super::thread_clock::cpu_time;
 use crate::cell::name_of;
 use crate::context::{Stall, StallCause};
 use crate::id::TaskId;
-use crate::loom::atomic::{Ordering, fence};
+use crate::loom::atomic::Ordering;
 
 /// Models know no time: whatever is seen twice is stuck.
 const fn unless_modelled(time: Duration) -> Duration {
@@ -113,7 +112,8 @@ impl Watch {
                 let keeps = !processor.next.is_empty() && shared.idle.parked() > 0;
                 again |= keeps && age < KEEPS;
                 if age >= STUCK || (keeps && age >= KEEPS) {
-                    self.help(worker, processor, age, now);
+                    // What the monitor has in hand is in no queue.
+                    shared.while_held(|| self.help(worker, processor, age, now));
                 }
             }
             stalls.extend(self.report(worker, processor, age, now));
@@ -153,10 +153,6 @@ impl Watch {
     /// Passes on what the worker holds.
     fn help(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
         let Some(seen) = &self.seen[worker] else { return };
-        // What the monitor has in hand is in no queue.
-        let _held = Held::new(self.shared);
-        // ORDERING: pairs with the fence in `Shared::advance_if_idle`.
-        fence(Ordering::SeqCst);
         if age >= HOG {
             self.rescue.curb(self.shared, processor);
         }
