@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p runtime-benches --bin stalls               # 1,000 runs of ours and 20 of tokio, ten minutes
 //! cargo run --release -p runtime-benches --bin stalls -- --runs 50
+//! cargo run --release -p runtime-benches --bin stalls -- --clean 60     # a load without stalls; fails if one is reported
 //! ```
 //! Two workers. *ticker*: the worst gap between two ticks of 10 ms while both workers compute for 600 ms. *child*: how long
 //! after it was woken a task starts whose waker then blocks for 20 ms, while the other worker is idle. *echo*: one exchange
@@ -23,7 +24,9 @@ use runtime_benches::{Net, Ours, Time, Tokio};
 use tokio::sync::oneshot;
 
 const USAGE: &str =
-    "usage: stalls [--runs N]     N runs of ours (1000); of tokio a fiftieth, and 3 at least\n";
+    "usage: stalls [--runs N]           N runs of ours (1000); of tokio a fiftieth, and 3 at least
+       stalls --clean SECONDS   short tasks, timers and connections for so long; no stall may be reported
+";
 
 /// Spawns from a thread outside.
 fn spawn<P: Net, T: Send + 'static>(
@@ -41,6 +44,11 @@ const TICK: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [option, seconds] = &args[..] {
+        if let ("--clean", Ok(seconds)) = (option.as_str(), seconds.parse()) {
+            return clean(Duration::from_secs(seconds));
+        }
+    }
     let runs = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok(1_000),
         ["--runs", runs] => runs.parse::<usize>(),
@@ -143,4 +151,48 @@ fn exchange(stream: &mut TcpStream) -> Duration {
     stream.write_all(&[7; 64]).expect("the server reads");
     stream.read_exact(&mut [0; 64]).expect("the server answers");
     begin.elapsed()
+}
+
+/// What a load of short polls has reported: nothing, or the machine was too busy for it.
+fn clean(time: Duration) -> ExitCode {
+    let rt = runtime::Builder::new()
+        .worker_threads(WORKERS)
+        .stall_threshold(Duration::from_millis(100))
+        .on_stall(|stall| println!("{stall}"))
+        .build()
+        .expect("two threads");
+    rt.block_on(async {
+        let listener = runtime::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let until = Instant::now() + time;
+        let mut load: Vec<_> = (0..16).map(|_| runtime::spawn(turns(until))).collect();
+        for _ in 0..16 {
+            let client = runtime::net::TcpStream::connect(address).await.expect("it listens");
+            let (server, _) = listener.accept().await.expect("a descriptor");
+            load.push(runtime::spawn(exchanges(client, until)));
+            runtime::spawn(async move { runtime::io::copy(&server, &server).await });
+        }
+        for task in load {
+            task.await.expect("it ends");
+        }
+    });
+    let metrics = rt.metrics();
+    println!("{:?} of short polls: {} polls, {} stalls", time, metrics.polls(), metrics.stalls());
+    if metrics.stalls() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Spawns, computes a little, and sleeps a little.
+async fn turns(until: Instant) {
+    while Instant::now() < until {
+        runtime::spawn(async { spin(Duration::from_micros(20)) }).await.expect("it ends");
+        runtime::time::sleep(Duration::from_micros(500)).await;
+    }
+}
+
+async fn exchanges(stream: runtime::net::TcpStream, until: Instant) {
+    let mut buffer = [7; 64];
+    while Instant::now() < until {
+        stream.write_all(&buffer).await.expect("the server reads");
+        stream.read_exact(&mut buffer).await.expect("the server answers");
+    }
 }

@@ -593,3 +593,48 @@ fn a_handler_that_panics_does_not_end_the_watch() {
         }
     });
 }
+
+/// The task numbers of the stalls that `tracing` was told of.
+struct Listener(Mutex<mpsc::Sender<String>>);
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "runtime::stall"
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields(String);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{}={value:?} ", field.name());
+            }
+        }
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        let _ = self.0.lock().send(fields.0);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn tracing_is_told_of_a_stall() {
+    within(PATIENCE, || {
+        let (sender, told) = mpsc::channel();
+        // For the process, because the event comes from the monitor's thread.
+        tracing::subscriber::set_global_default(Listener(Mutex::new(sender))).unwrap();
+        let (rt, _stalls) = watched(1);
+        let (go, gone) = mpsc::channel::<()>();
+        let task = rt.spawn(async move { gone.recv() });
+        let own = format!("task_id={} ", task.id());
+        let event = told.iter().find(|event| event.contains(&own)).unwrap();
+        assert!(event.contains("cause=its thread is blocked"), "{event}");
+        drop(go);
+    });
+}

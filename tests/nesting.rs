@@ -1,5 +1,6 @@
 //! Runtimes, `block_on` and blocking code inside one another: whatever the order, everything goes on.
 
+use std::pin::Pin;
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
@@ -19,6 +20,40 @@ fn block_on_inside_a_task_waits_for_another_task() {
     on_each(|rt| {
         let outer = rt.spawn(async { runtime::block_on(async { runtime::spawn(async { 2 }).await }) });
         assert_eq!(rt.block_on(outer).unwrap().unwrap(), 2);
+    });
+}
+
+#[test]
+fn tasks_that_wait_nested_for_each_others_children_fifty_levels_deep_all_end() {
+    const DEPTH: usize = 50;
+    type Child = runtime::Task<usize>;
+    type Links = Vec<(mpsc::Sender<Child>, mpsc::Receiver<Child>)>;
+    /// Spawns a child, gives it to the neighbour, and waits for the neighbour's in its thread.
+    fn level(mut links: Links) -> Pin<Box<dyn Future<Output = usize> + Send>> {
+        Box::pin(async {
+            let Some((give, take)) = links.pop() else { return 0 };
+            give.send(runtime::spawn(level(links))).unwrap();
+            runtime::block_on(async { take.recv().unwrap().await.unwrap() + 1 })
+        })
+    }
+
+    within(PATIENCE, || {
+        for workers in [1, 2, 4] {
+            let rt = multi(workers);
+            // At each level a ring: who spawns with one number waits for the child of the next.
+            let mut links: Vec<Links> = (0..workers).map(|_| Vec::new()).collect();
+            for _ in 0..DEPTH {
+                let (givers, mut takers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel()).unzip();
+                takers.rotate_left(1);
+                for (links, link) in links.iter_mut().zip(givers.into_iter().zip(takers)) {
+                    links.push(link);
+                }
+            }
+            let tasks: Vec<_> = links.into_iter().map(|links| rt.spawn(level(links))).collect();
+            for task in tasks {
+                assert_eq!(task.wait().unwrap(), DEPTH);
+            }
+        }
     });
 }
 

@@ -128,6 +128,8 @@ impl Host for Inner {
     }
 
     fn stalled(&self, stall: Stall) {
+        #[cfg(feature = "tracing")]
+        stall.trace();
         match &self.config.on_stall {
             // Its message was printed by the panic hook; the thread is needed all the same.
             Some(handler) => {

@@ -41,6 +41,24 @@ pub enum StallCause {
     Unknown,
 }
 
+#[cfg(feature = "tracing")]
+impl Stall {
+    /// Tells whoever listens to `tracing`.
+    pub(crate) fn trace(&self) {
+        tracing::warn!(
+            target: "runtime::stall",
+            task_id = %self.task_id,
+            task_name = self.task_name,
+            spawned_at = %self.location,
+            worker = self.worker,
+            poll = self.poll,
+            duration = ?self.duration,
+            cause = %self.cause,
+            "a poll keeps its worker",
+        );
+    }
+}
+
 impl fmt::Display for StallCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -186,6 +186,8 @@ impl Builder {
 
     /// Takes the reports of polls that take too long. Default: a line on standard error.
     ///
+    /// With the feature `tracing` each report is an event as well, at level `WARN` under the target `runtime::stall`.
+    ///
     /// Called on the monitor's thread while the poll still goes on: nobody else is looked after until it returns. A panic of
     /// it is not passed on.
     ///

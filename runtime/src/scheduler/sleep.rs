@@ -147,7 +147,7 @@ impl Context {
         let done = stopping && empty && !self.shared.cancel_waiting();
         self.take_up(taken);
         // What wakes a guest whose future is ready, and nothing else, is the end of many a runtime.
-        if !stopping && !(woken && empty) {
+        if !(stopping || woken && empty) {
             self.shared.watch();
         }
         // With the core in hand, so that those who are woken queue here.
