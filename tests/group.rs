@@ -401,6 +401,42 @@ async fn a_failure_in_the_grace_is_kept() {
     assert_eq!(texts(outcome), ["first", "second"]);
 }
 
+/// Takes whatever there is of the budget, in every poll.
+async fn greedy() {
+    loop {
+        runtime::task::coop::consume_budget().await;
+    }
+}
+
+#[test]
+fn a_body_that_uses_the_budget_up_does_not_hide_the_end_of_the_grace() {
+    on_each(|rt| {
+        let group = TaskGroup::builder().grace(Duration::from_millis(10)).run(|group| async move {
+            group.cancel();
+            greedy().await;
+            Ok(())
+        });
+        let outcome: Outcome<()> = promptly(|| rt.block_on(rt.spawn(group)).unwrap());
+        assert_eq!(outcome.unwrap(), None);
+    });
+}
+
+#[test]
+fn a_neighbour_that_uses_the_budget_up_does_not_hide_a_cancel_from_the_group() {
+    on_each(|rt| {
+        let token = CancelToken::new();
+        let mut group = Box::pin(TaskGroup::builder().token(&token).run(|_| hour()));
+        token.cancel();
+        let mut neighbour = Box::pin(greedy());
+        let both = std::future::poll_fn(move |cx| {
+            assert!(neighbour.as_mut().poll(cx).is_pending());
+            group.as_mut().poll(cx)
+        });
+        let outcome: Outcome<()> = promptly(|| rt.block_on(rt.spawn(both)).unwrap());
+        assert_eq!(outcome.unwrap(), None);
+    });
+}
+
 // --- the group's own future is dropped ---
 
 #[runtime::test(start_paused = true)]

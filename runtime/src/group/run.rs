@@ -13,6 +13,7 @@ use super::error::{Failure, GroupError};
 use super::handle::TaskGroup;
 use super::state::{Cause, Phase, Shared};
 use crate::cancel::CancelledOwned;
+use crate::coop::BudgetGuard;
 use crate::time::{Sleep, sleep};
 
 pub(super) async fn run<E, R, F, Fut>(
@@ -82,9 +83,7 @@ impl<R, E> Progress<R, E> {
     {
         // Left first: what changes while we look wakes us again.
         self.shared.census.register(cx.waker());
-        if self.shared.phase().0 == Phase::Open && Pin::new(&mut self.asked).poll(cx).is_ready() {
-            self.shared.cancel(Cause::Asked);
-        }
+        self.poll_asked(cx);
         if self.body_may_go_on() && body.is_some() {
             self.poll_body(body.as_mut(), cx);
         }
@@ -94,6 +93,14 @@ impl<R, E> Progress<R, E> {
             self.drop_body(body.as_mut());
         }
         if body.is_none() && self.shared.census.try_close() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_asked(&mut self, cx: &mut Context<'_>) {
+        // Whoever shares the task's budget with the group does not hide the cancel from it.
+        let _unit = BudgetGuard::one_more();
+        if self.shared.phase().0 == Phase::Open && Pin::new(&mut self.asked).poll(cx).is_ready() {
+            self.shared.cancel(Cause::Asked);
+        }
     }
 
     fn body_may_go_on(&self) -> bool {
@@ -134,6 +141,8 @@ impl<R, E> Progress<R, E> {
         }
         let length = self.shared.grace;
         let grace = self.grace.get_or_insert_with(|| sleep(length));
+        // A body that uses the budget up in each of its polls does not hide the end of the grace.
+        let _unit = BudgetGuard::one_more();
         if Pin::new(grace).poll(cx).is_ready() {
             self.shared.abort();
         }
