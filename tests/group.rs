@@ -8,7 +8,9 @@ use std::time::Duration;
 use runtime::group::Policy;
 use runtime::time::{now, sleep, timeout};
 use runtime::{CancelToken, Failure, GroupError, Task, TaskGroup, task_group};
-use runtime_tests::{Counts, PATIENCE, multi, on_each, promptly, reports, settle, single, within};
+use runtime_tests::{
+    Counts, PATIENCE, multi, on_each, poll_once, promptly, reports, settle, single, within,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -887,6 +889,25 @@ async fn giving_up_a_start_cancels_the_child() {
     .await;
     assert!(outcome.is_ok());
     assert_eq!((now() - begin, counts.drops()), (SECOND, 1));
+}
+
+#[test]
+fn a_panic_before_readiness_is_reported_if_the_caller_has_gone() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = runtime::Runtime::builder().current_thread().on_unobserved(handler).build().unwrap();
+        let outcome: Outcome<()> = rt.block_on(task_group(|group| async move {
+            let mut start = Box::pin(group.start::<(), _>(|_ready| async { panic!("unready") }));
+            assert!(poll_once(start.as_mut()).await.is_pending());
+            settle().await;
+            drop(start);
+            Ok(())
+        }));
+        assert!(outcome.is_ok());
+        drop(rt);
+        let texts: Vec<_> = received.iter().map(|report| report.error().to_string()).collect();
+        assert_eq!(texts, ["task panicked: unready"]);
+    });
 }
 
 #[runtime::test(start_paused = true)]

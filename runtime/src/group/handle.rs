@@ -18,7 +18,7 @@ use crate::task::spawn;
 /// Clones are the same group. They may be kept, and given to the children, which then can spawn siblings. Dropping one
 /// does nothing.
 pub struct TaskGroup<E> {
-    shared: Arc<Shared<E>>,
+    pub(super) shared: Arc<Shared<E>>,
 }
 
 impl TaskGroup<()> {

@@ -380,7 +380,7 @@ impl<E> Shared<E> {
     }
 
     /// Nobody will see this failure any more: a panic is worth a report, an error is dropped.
-    fn report(&self, failure: Failure<E>) {
+    pub(super) fn report(&self, failure: Failure<E>) {
         match failure {
             Failure::Error(error) => _ = drop_quietly(error),
             Failure::Panic(error) => self.report_panic(error),
