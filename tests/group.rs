@@ -27,6 +27,15 @@ async fn hour() -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Its destructor panics.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("grudge");
+    }
+}
+
 // --- the ordinary case ---
 
 #[test]
@@ -152,13 +161,6 @@ async fn a_failing_body_cancels_the_children_under_every_policy() {
 
 #[runtime::test(start_paused = true)]
 async fn panics_of_child_body_and_destructor_are_failures() {
-    struct Grudge;
-    impl Drop for Grudge {
-        fn drop(&mut self) {
-            panic!("grudge");
-        }
-    }
-
     let begin = now();
     let child: Outcome<()> = task_group(|group| async move {
         group.spawn::<()>(async { panic!("child {}", 1) });
@@ -185,6 +187,19 @@ async fn panics_of_child_body_and_destructor_are_failures() {
     .await;
     assert_eq!(texts(destructor), ["torn", "task panicked: grudge"]);
     assert_eq!(now() - begin, SECOND);
+}
+
+#[runtime::test(start_paused = true)]
+async fn a_value_whose_destructor_panics_does_not_take_the_report_along() {
+    let outcome: Outcome<Grudge> = task_group(|group| async move {
+        group.spawn::<()>(async {
+            sleep(SECOND).await;
+            Err("torn")
+        });
+        Ok(Grudge)
+    })
+    .await;
+    assert_eq!(texts(outcome), ["torn", "task panicked: grudge"]);
 }
 
 #[runtime::test(start_paused = true)]

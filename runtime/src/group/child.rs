@@ -105,6 +105,6 @@ pub(super) fn discard<F>(mut future: Pin<&mut Option<F>>) -> Result<(), Error> {
     catch(|| future.set(None))
 }
 
-fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Error> {
+pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Error> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Error::panicked)
 }

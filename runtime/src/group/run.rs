@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use super::builder::Builder;
 use super::census::Census;
-use super::child::{discard, poll_caught};
+use super::child::{catch, discard, poll_caught};
 use super::error::{Failure, GroupError};
 use super::handle::TaskGroup;
 use super::state::{Cause, Phase, Shared};
@@ -44,8 +44,16 @@ where
     };
     poll_fn(|cx| progress.poll(body.as_mut(), cx)).await;
     watch.over = true;
-    let failures = watch.shared.failures(progress.body_failed);
-    if failures.is_empty() { Ok(progress.value) } else { Err(GroupError { errors: failures }) }
+    let mut errors = watch.shared.failures(progress.body_failed);
+    if errors.is_empty() {
+        return Ok(progress.value);
+    }
+    // Nobody gets the value, and its destructor must not take the report along.
+    let value = progress.value.take();
+    if let Err(panic) = catch(|| drop(value)) {
+        errors.push(Failure::Panic(panic));
+    }
+    Err(GroupError { errors })
 }
 
 /// Aborts the members if the group is dropped before its end.
