@@ -9,7 +9,7 @@ use runtime::group::Policy;
 use runtime::time::{now, sleep, timeout};
 use runtime::{CancelToken, Failure, GroupError, Task, TaskGroup, task_group};
 use runtime_tests::{
-    Counts, PATIENCE, multi, on_each, poll_once, promptly, reports, settle, single, within,
+    CountingWaker, Counts, PATIENCE, multi, on_each, poll_once, promptly, reports, settle, single, within,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -1028,4 +1028,20 @@ fn a_waker_that_re_enters_drops_or_panics_holds_nobody_up() {
         poll(&hostile);
         runtime_tests::until(|| counts.drops() == 1 && hostile.1.load(Ordering::SeqCst) > 0);
     });
+}
+
+#[test]
+fn a_handle_that_is_kept_does_not_keep_the_waker_of_who_awaited_the_group() {
+    use std::task::Context;
+
+    let mut kept = None;
+    let mut group = Box::pin(task_group(|group| {
+        kept = Some(group);
+        async { Ok::<(), &str>(()) }
+    }));
+    let (count, waker) = CountingWaker::new();
+    assert!(group.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    drop((group, waker));
+    assert!(kept.is_some());
+    assert_eq!(Arc::strong_count(&count), 1);
 }

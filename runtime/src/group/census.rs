@@ -71,7 +71,7 @@ impl Census {
         }
         let waker = waker.clone();
         let old = self.count.lock().owner.replace(waker);
-        drop(old);
+        drop_quietly(old);
     }
 
     /// Wakes the group's own future: something has changed that it has to act on.
@@ -82,10 +82,15 @@ impl Census {
 
     /// Closes the group if nobody is left; otherwise the last one will wake it.
     pub(super) fn try_close(&self) -> bool {
-        let mut count = self.count.lock();
-        count.waiting = true;
-        count.closed = count.live == 0;
-        count.closed
+        let (closed, owner) = {
+            let mut count = self.count.lock();
+            count.waiting = true;
+            count.closed = count.live == 0;
+            // Handles of the group may be kept for ever, and are not to keep the task that awaited it.
+            (count.closed, if count.closed { count.owner.take() } else { None })
+        };
+        drop_quietly(owner);
+        closed
     }
 
     /// The group was dropped: nobody may enter, and `heir` waits for those who are inside.
