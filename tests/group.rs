@@ -1045,3 +1045,38 @@ fn a_handle_that_is_kept_does_not_keep_the_waker_of_who_awaited_the_group() {
     assert!(kept.is_some());
     assert_eq!(Arc::strong_count(&count), 1);
 }
+
+#[test]
+fn a_group_is_cancelled_for_whoever_has_cancelled_it_also_inside_another_cancel() {
+    use std::sync::OnceLock;
+    use std::task::{Context, Wake, Waker};
+
+    /// Waits for room, and so is woken in the middle of the cancel.
+    #[derive(Default)]
+    struct Second {
+        group: OnceLock<TaskGroup<&'static str>>,
+        saw: OnceLock<bool>,
+    }
+    impl Wake for Second {
+        fn wake(self: Arc<Self>) {
+            let group = self.group.get().unwrap();
+            group.cancel();
+            self.saw.set(group.is_cancelled()).unwrap();
+        }
+    }
+
+    on_each(|rt| {
+        let outcome: Outcome<()> = rt.block_on(TaskGroup::builder().limit(1).run(|group| async move {
+            drop(group.spawn(pending::<Result<(), &str>>()));
+            let second = Arc::new(Second::default());
+            second.group.set(group.clone()).unwrap();
+            let waker = Waker::from(second.clone());
+            let mut room = Box::pin(group.room());
+            assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            group.cancel();
+            assert_eq!(second.saw.get(), Some(&true));
+            Ok(())
+        }));
+        assert!(outcome.is_ok());
+    });
+}

@@ -112,7 +112,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// .unwrap();
     /// ```
     pub fn is_cancelled(&self) -> bool {
-        self.shared.token().is_cancelled()
+        self.shared.is_cancelled()
     }
 
     /// The token that is cancelled with the group, for children that clean up in the [grace](Builder::grace).

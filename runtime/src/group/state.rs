@@ -175,6 +175,12 @@ impl<E> Shared<E> {
         &self.census.token
     }
 
+    /// True once no child can be spawned any more because of a cancel.
+    pub(super) fn is_cancelled(&self) -> bool {
+        // The token is cancelled a little after the phase has changed, and a deadline passes before it has.
+        self.token().is_cancelled() || self.state.lock().phase != Phase::Open
+    }
+
     // --- members ---
 
     /// Counts a new member, and says whether it may run.
