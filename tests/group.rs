@@ -650,6 +650,63 @@ async fn the_first_success_ends_the_other_children_and_not_the_body() {
 }
 
 #[runtime::test(start_paused = true)]
+async fn a_body_that_goes_on_after_the_first_success_ends_at_the_deadline_of_the_token() {
+    let begin = now();
+    let outcome: Outcome<()> = TaskGroup::builder()
+        .policy(Policy::FirstSuccess)
+        .token(&CancelToken::with_timeout(2 * SECOND))
+        .run(|group| async move {
+            group.spawn(async {
+                sleep(SECOND).await;
+                Ok(())
+            });
+            hour().await
+        })
+        .await;
+    assert_eq!((outcome.unwrap(), now() - begin), (None, 2 * SECOND));
+}
+
+#[runtime::test(start_paused = true)]
+async fn groups_in_a_body_that_goes_on_after_the_first_success_are_not_cancelled() {
+    let outcome: Outcome<u8> = TaskGroup::builder()
+        .policy(Policy::FirstSuccess)
+        .run(|group| async move {
+            group.spawn(async { Ok(()) }).await.unwrap();
+            let inner: Outcome<u8> = task_group(|_| async { Ok(7) }).await;
+            Ok(inner.unwrap().expect("the inner group was not cancelled"))
+        })
+        .await;
+    assert_eq!(outcome.unwrap(), Some(7));
+}
+
+#[runtime::test(start_paused = true)]
+async fn groups_in_children_see_the_first_success() {
+    let (begin, cleaned) = (now(), Arc::new(AtomicUsize::new(0)));
+    let outcome: Outcome<()> = TaskGroup::builder()
+        .policy(Policy::FirstSuccess)
+        .grace(10 * SECOND)
+        .run(|group| {
+            let cleaned = cleaned.clone();
+            async move {
+                group.spawn(async move {
+                    let inner: Outcome<()> = task_group(|_| hour()).await;
+                    assert_eq!(inner.unwrap(), None);
+                    cleaned.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                });
+                group.spawn(async {
+                    sleep(SECOND).await;
+                    Ok(())
+                });
+                Ok(())
+            }
+        })
+        .await;
+    assert!(outcome.is_ok());
+    assert_eq!((now() - begin, cleaned.load(Ordering::SeqCst)), (SECOND, 1));
+}
+
+#[runtime::test(start_paused = true)]
 async fn without_any_success_all_failures_are_reported() {
     let outcome: Outcome<()> = TaskGroup::builder()
         .policy(Policy::FirstSuccess)

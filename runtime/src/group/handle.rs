@@ -117,7 +117,8 @@ impl<E: Send + 'static> TaskGroup<E> {
 
     /// The token that is cancelled with the group, for children that clean up in the [grace](Builder::grace).
     ///
-    /// Cancelling it cancels the group. The tokens of groups in its body and its children are below it.
+    /// Cancelling it cancels the group. The tokens of groups in its children are below it, and those of groups in its
+    /// body are cancelled with it, unless it was by a [first success](super::Policy::FirstSuccess): the body goes on then.
     ///
     /// ```
     /// runtime::block_on(runtime::task_group(|group| async move {

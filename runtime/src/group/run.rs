@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::builder::Builder;
-use super::census::Census;
+use super::census::{Census, Part};
 use super::child::{catch, discard, poll_caught};
 use super::error::{Failure, GroupError};
 use super::handle::TaskGroup;
@@ -35,7 +35,8 @@ where
         async move { f(group).await }
     }));
     let mut progress = Progress {
-        asked: shared.token().clone().cancelled_owned(),
+        told: shared.census.members.clone().cancelled_owned(),
+        asked: None,
         grace: None,
         census: Some(shared.census.clone()),
         value: None,
@@ -74,8 +75,10 @@ impl<E> Drop for Watch<E> {
 
 struct Progress<R, E> {
     shared: Arc<Shared<E>>,
-    /// The group's token was cancelled.
-    asked: CancelledOwned,
+    /// The token that the group gives away was cancelled, or one above it.
+    told: CancelledOwned,
+    /// The same without the former, which the success has cancelled that spares the body.
+    asked: Option<CancelledOwned>,
     /// Until when members may go on after a cancel.
     grace: Option<Sleep>,
     /// Lent to the thread while the body is polled.
@@ -106,8 +109,17 @@ impl<R, E> Progress<R, E> {
     fn poll_asked(&mut self, cx: &mut Context<'_>) {
         // Whoever shares the task's budget with the group does not hide the cancel from it.
         let _unit = BudgetGuard::one_more();
-        if self.shared.phase().0 == Phase::Open && Pin::new(&mut self.asked).poll(cx).is_ready() {
-            self.shared.cancel(Cause::Asked);
+        if self.shared.phase().0 == Phase::Open && Pin::new(&mut self.told).poll(cx).is_ready() {
+            self.shared.cancel(Cause::Told);
+        }
+        // After the former: a success may have come in between.
+        let (phase, spares_body) = self.shared.phase();
+        if phase != Phase::Open && spares_body {
+            let token = &self.shared.census.token;
+            let asked = self.asked.get_or_insert_with(|| token.clone().cancelled_owned());
+            if Pin::new(asked).poll(cx).is_ready() {
+                self.shared.cancel(Cause::Asked);
+            }
         }
     }
 
@@ -120,7 +132,7 @@ impl<R, E> Progress<R, E> {
     where
         B: Future<Output = Result<R, E>>,
     {
-        let polled = poll_caught(body.as_mut(), &mut self.census, cx);
+        let polled = poll_caught(body.as_mut(), Part::Body, &mut self.census, cx);
         let Poll::Ready(output) = polled else { return };
         match output {
             Ok(value) => self.value = Some(value),
