@@ -99,6 +99,18 @@ fn the_body_may_borrow_and_children_may_spawn_siblings() {
 }
 
 #[test]
+fn an_async_closure_is_a_body() {
+    on_each(|rt| {
+        let name = String::from("seven");
+        let outcome: Outcome<usize> = rt.block_on(task_group(async |group| {
+            let child = group.spawn(async { Ok(2) });
+            Ok(name.len() + child.await.unwrap().unwrap())
+        }));
+        assert_eq!(outcome.unwrap(), Some(7));
+    });
+}
+
+#[test]
 fn every_task_is_finished_and_every_unwanted_output_dropped_when_the_group_returns() {
     on_each(|rt| {
         for _ in 0..200 {
@@ -747,7 +759,7 @@ fn never_more_children_run_than_the_limit_allows_and_that_many_do() {
             }
         }));
         assert!(outcome.is_ok());
-        assert!(most.load(Ordering::SeqCst) <= 10);
+        assert_eq!(most.load(Ordering::SeqCst), 10);
     });
 }
 
