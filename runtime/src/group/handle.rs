@@ -130,7 +130,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// .unwrap();
     /// ```
     pub fn token(&self) -> CancelToken {
-        self.shared.token().clone()
+        self.shared.members_token().clone()
     }
 
     /// Lets at most `n` children of the group run at a time, and gives the group again.
@@ -235,7 +235,7 @@ impl<E> fmt::Debug for TaskGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskGroup")
             .field("policy", &self.shared.policy)
-            .field("is_cancelled", &self.shared.token().is_cancelled())
+            .field("is_cancelled", &self.shared.members_token().is_cancelled())
             .finish_non_exhaustive()
     }
 }

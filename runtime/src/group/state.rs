@@ -176,14 +176,14 @@ impl<E> Shared<E> {
     }
 
     /// What the children see of a cancel.
-    pub(super) fn token(&self) -> &CancelToken {
+    pub(super) fn members_token(&self) -> &CancelToken {
         &self.census.members
     }
 
     /// True once no child can be spawned any more because of a cancel.
     pub(super) fn is_cancelled(&self) -> bool {
         // The token is cancelled a little after the phase has changed, and a deadline passes before it has.
-        self.token().is_cancelled() || self.state.lock().phase != Phase::Open
+        self.members_token().is_cancelled() || self.state.lock().phase != Phase::Open
     }
 
     // --- members ---
@@ -193,7 +193,7 @@ impl<E> Shared<E> {
         if !self.census.enter() {
             return Entry::Closed;
         }
-        if self.token().is_cancelled() {
+        if self.members_token().is_cancelled() {
             return Entry::Refused;
         }
         let mut state = self.state.lock();
