@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use runtime::{Promise, Runtime, Task};
+use runtime::{Promise, Runtime, Task, task_group};
 use runtime_tests::{Gate, PATIENCE, multi, promptly, reports, single, within};
 
 #[test]
@@ -253,5 +253,37 @@ fn callbacks_of_a_runtime_that_is_gone_are_dropped() {
         drop(rt);
         promptly(|| promise.set_result(()).unwrap());
         assert!(ran.recv().is_err());
+    });
+}
+
+#[test]
+fn a_callback_that_is_dropped_may_wait_for_a_group_in_its_destructor() {
+    struct Waits(mpsc::Sender<Option<u8>>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let group = task_group(|group| async move {
+                let child = group.spawn(async { Ok::<u8, ()>(7) });
+                Ok(child.await.unwrap().unwrap())
+            });
+            let _ = self.0.send(single().block_on(group).unwrap());
+        }
+    }
+
+    within(PATIENCE, || {
+        let (gone, stays) = (multi(1), multi(1));
+        let (promise, future) = Promise::new();
+        let task = stays.spawn(async {});
+        let (sender, outcomes) = mpsc::channel();
+        {
+            let _entered = gone.enter();
+            let waits = Waits(sender.clone());
+            future.add_done_callback(move |_| drop(waits));
+            let waits = Waits(sender);
+            task.add_done_callback(move |_| drop(waits));
+        }
+        drop(gone);
+        promise.set_result(()).unwrap();
+        task.wait().unwrap();
+        assert_eq!(outcomes.iter().collect::<Vec<_>>(), [Some(7), Some(7)]);
     });
 }

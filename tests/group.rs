@@ -8,7 +8,9 @@ use std::time::Duration;
 use runtime::group::Policy;
 use runtime::time::{now, sleep, timeout};
 use runtime::{CancelToken, Failure, GroupError, Task, TaskGroup, task_group};
-use runtime_tests::{Counts, PATIENCE, multi, on_each, promptly, reports, settle, single, within};
+use runtime_tests::{
+    CountingWaker, Counts, PATIENCE, multi, on_each, poll_once, promptly, reports, settle, single, within,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,15 @@ fn texts<R>(outcome: Outcome<R>) -> Vec<String> {
 async fn hour() -> Result<(), &'static str> {
     sleep(3_600 * SECOND).await;
     Ok(())
+}
+
+/// Its destructor panics.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("grudge");
+    }
 }
 
 // --- the ordinary case ---
@@ -84,6 +95,18 @@ fn the_body_may_borrow_and_children_may_spawn_siblings() {
             }
         }));
         assert_eq!((outcome.unwrap(), deep.load(Ordering::SeqCst)), (Some(2), 1));
+    });
+}
+
+#[test]
+fn an_async_closure_is_a_body() {
+    on_each(|rt| {
+        let name = String::from("seven");
+        let outcome: Outcome<usize> = rt.block_on(task_group(async |group| {
+            let child = group.spawn(async { Ok(2) });
+            Ok(name.len() + child.await.unwrap().unwrap())
+        }));
+        assert_eq!(outcome.unwrap(), Some(7));
     });
 }
 
@@ -150,13 +173,6 @@ async fn a_failing_body_cancels_the_children_under_every_policy() {
 
 #[runtime::test(start_paused = true)]
 async fn panics_of_child_body_and_destructor_are_failures() {
-    struct Grudge;
-    impl Drop for Grudge {
-        fn drop(&mut self) {
-            panic!("grudge");
-        }
-    }
-
     let begin = now();
     let child: Outcome<()> = task_group(|group| async move {
         group.spawn::<()>(async { panic!("child {}", 1) });
@@ -183,6 +199,19 @@ async fn panics_of_child_body_and_destructor_are_failures() {
     .await;
     assert_eq!(texts(destructor), ["torn", "task panicked: grudge"]);
     assert_eq!(now() - begin, SECOND);
+}
+
+#[runtime::test(start_paused = true)]
+async fn a_value_whose_destructor_panics_does_not_take_the_report_along() {
+    let outcome: Outcome<Grudge> = task_group(|group| async move {
+        group.spawn::<()>(async {
+            sleep(SECOND).await;
+            Err("torn")
+        });
+        Ok(Grudge)
+    })
+    .await;
+    assert_eq!(texts(outcome), ["torn", "task panicked: grudge"]);
 }
 
 #[runtime::test(start_paused = true)]
@@ -401,6 +430,42 @@ async fn a_failure_in_the_grace_is_kept() {
     assert_eq!(texts(outcome), ["first", "second"]);
 }
 
+/// Takes whatever there is of the budget, in every poll.
+async fn greedy() {
+    loop {
+        runtime::task::coop::consume_budget().await;
+    }
+}
+
+#[test]
+fn a_body_that_uses_the_budget_up_does_not_hide_the_end_of_the_grace() {
+    on_each(|rt| {
+        let group = TaskGroup::builder().grace(Duration::from_millis(10)).run(|group| async move {
+            group.cancel();
+            greedy().await;
+            Ok(())
+        });
+        let outcome: Outcome<()> = promptly(|| rt.block_on(rt.spawn(group)).unwrap());
+        assert_eq!(outcome.unwrap(), None);
+    });
+}
+
+#[test]
+fn a_neighbour_that_uses_the_budget_up_does_not_hide_a_cancel_from_the_group() {
+    on_each(|rt| {
+        let token = CancelToken::new();
+        let mut group = Box::pin(TaskGroup::builder().token(&token).run(|_| hour()));
+        token.cancel();
+        let mut neighbour = Box::pin(greedy());
+        let both = std::future::poll_fn(move |cx| {
+            assert!(neighbour.as_mut().poll(cx).is_pending());
+            group.as_mut().poll(cx)
+        });
+        let outcome: Outcome<()> = promptly(|| rt.block_on(rt.spawn(both)).unwrap());
+        assert_eq!(outcome.unwrap(), None);
+    });
+}
+
 // --- the group's own future is dropped ---
 
 #[runtime::test(start_paused = true)]
@@ -597,6 +662,63 @@ async fn the_first_success_ends_the_other_children_and_not_the_body() {
 }
 
 #[runtime::test(start_paused = true)]
+async fn a_body_that_goes_on_after_the_first_success_ends_at_the_deadline_of_the_token() {
+    let begin = now();
+    let outcome: Outcome<()> = TaskGroup::builder()
+        .policy(Policy::FirstSuccess)
+        .token(&CancelToken::with_timeout(2 * SECOND))
+        .run(|group| async move {
+            group.spawn(async {
+                sleep(SECOND).await;
+                Ok(())
+            });
+            hour().await
+        })
+        .await;
+    assert_eq!((outcome.unwrap(), now() - begin), (None, 2 * SECOND));
+}
+
+#[runtime::test(start_paused = true)]
+async fn groups_in_a_body_that_goes_on_after_the_first_success_are_not_cancelled() {
+    let outcome: Outcome<u8> = TaskGroup::builder()
+        .policy(Policy::FirstSuccess)
+        .run(|group| async move {
+            group.spawn(async { Ok(()) }).await.unwrap();
+            let inner: Outcome<u8> = task_group(|_| async { Ok(7) }).await;
+            Ok(inner.unwrap().expect("the inner group was not cancelled"))
+        })
+        .await;
+    assert_eq!(outcome.unwrap(), Some(7));
+}
+
+#[runtime::test(start_paused = true)]
+async fn groups_in_children_see_the_first_success() {
+    let (begin, cleaned) = (now(), Arc::new(AtomicUsize::new(0)));
+    let outcome: Outcome<()> = TaskGroup::builder()
+        .policy(Policy::FirstSuccess)
+        .grace(10 * SECOND)
+        .run(|group| {
+            let cleaned = cleaned.clone();
+            async move {
+                group.spawn(async move {
+                    let inner: Outcome<()> = task_group(|_| hour()).await;
+                    assert_eq!(inner.unwrap(), None);
+                    cleaned.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                });
+                group.spawn(async {
+                    sleep(SECOND).await;
+                    Ok(())
+                });
+                Ok(())
+            }
+        })
+        .await;
+    assert!(outcome.is_ok());
+    assert_eq!((now() - begin, cleaned.load(Ordering::SeqCst)), (SECOND, 1));
+}
+
+#[runtime::test(start_paused = true)]
 async fn without_any_success_all_failures_are_reported() {
     let outcome: Outcome<()> = TaskGroup::builder()
         .policy(Policy::FirstSuccess)
@@ -637,7 +759,7 @@ fn never_more_children_run_than_the_limit_allows_and_that_many_do() {
             }
         }));
         assert!(outcome.is_ok());
-        assert!(most.load(Ordering::SeqCst) <= 10);
+        assert_eq!(most.load(Ordering::SeqCst), 10);
     });
 }
 
@@ -853,6 +975,25 @@ async fn giving_up_a_start_cancels_the_child() {
     assert_eq!((now() - begin, counts.drops()), (SECOND, 1));
 }
 
+#[test]
+fn a_panic_before_readiness_is_reported_if_the_caller_has_gone() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = runtime::Runtime::builder().current_thread().on_unobserved(handler).build().unwrap();
+        let outcome: Outcome<()> = rt.block_on(task_group(|group| async move {
+            let mut start = Box::pin(group.start::<(), _>(|_ready| async { panic!("unready") }));
+            assert!(poll_once(start.as_mut()).await.is_pending());
+            settle().await;
+            drop(start);
+            Ok(())
+        }));
+        assert!(outcome.is_ok());
+        drop(rt);
+        let texts: Vec<_> = received.iter().map(|report| report.error().to_string()).collect();
+        assert_eq!(texts, ["task panicked: unready"]);
+    });
+}
+
 #[runtime::test(start_paused = true)]
 async fn a_start_from_outside_ends_with_the_group() {
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -955,5 +1096,56 @@ fn a_waker_that_re_enters_drops_or_panics_holds_nobody_up() {
         let hostile = Arc::new(Hostile(Mutex::new(Some(Box::pin(group))), AtomicUsize::new(0)));
         poll(&hostile);
         runtime_tests::until(|| counts.drops() == 1 && hostile.1.load(Ordering::SeqCst) > 0);
+    });
+}
+
+#[test]
+fn a_handle_that_is_kept_does_not_keep_the_waker_of_who_awaited_the_group() {
+    use std::task::Context;
+
+    let mut kept = None;
+    let mut group = Box::pin(task_group(|group| {
+        kept = Some(group);
+        async { Ok::<(), &str>(()) }
+    }));
+    let (count, waker) = CountingWaker::new();
+    assert!(group.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    drop((group, waker));
+    assert!(kept.is_some());
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+#[test]
+fn a_group_is_cancelled_for_whoever_has_cancelled_it_also_inside_another_cancel() {
+    use std::sync::OnceLock;
+    use std::task::{Context, Wake, Waker};
+
+    /// Waits for room, and so is woken in the middle of the cancel.
+    #[derive(Default)]
+    struct Second {
+        group: OnceLock<TaskGroup<&'static str>>,
+        saw: OnceLock<bool>,
+    }
+    impl Wake for Second {
+        fn wake(self: Arc<Self>) {
+            let group = self.group.get().unwrap();
+            group.cancel();
+            self.saw.set(group.is_cancelled()).unwrap();
+        }
+    }
+
+    on_each(|rt| {
+        let outcome: Outcome<()> = rt.block_on(TaskGroup::builder().limit(1).run(|group| async move {
+            drop(group.spawn(pending::<Result<(), &str>>()));
+            let second = Arc::new(Second::default());
+            second.group.set(group.clone()).unwrap();
+            let waker = Waker::from(second.clone());
+            let mut room = Box::pin(group.room());
+            assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            group.cancel();
+            assert_eq!(second.saw.get(), Some(&true));
+            Ok(())
+        }));
+        assert!(outcome.is_ok());
     });
 }

@@ -61,6 +61,7 @@ pool_swallows_refusal         blocking::models::jobs_fail_when_no_thread_starts
 promise_publish_relaxed       promise::models::what_was_set_is_seen
 promise_no_recheck            promise::models::two_waiters_are_woken
 token_no_recheck              cancel::models::a_child_that_is_made_during_a_cancel_is_cancelled
+token_trusts_other_cancels    cancel::models::a_cancel_reaches_what_is_below_a_node_that_another_one_has_only_begun_with
 MUTANTS
 )
 

@@ -126,6 +126,23 @@ fn a_pool_of_one_thread_that_waits_itself_is_enough() {
 }
 
 #[test]
+fn joining_the_last_of_many_closures_costs_no_more_than_the_first() {
+    const MANY: usize = 100_000;
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).build().unwrap();
+        let handle = rt.handle();
+        // No thread takes any of them: each is run by its join.
+        drop(rt);
+        let _entered = handle.enter();
+        let sum = scope(|s| {
+            let jobs: Vec<_> = (0..MANY).map(|n| s.spawn(move || n)).collect();
+            jobs.into_iter().rev().map(|job| job.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(sum, MANY * (MANY - 1) / 2);
+    });
+}
+
+#[test]
 fn a_scope_works_where_the_runtime_is_shut_down() {
     within(PATIENCE, || {
         let rt = Runtime::builder().worker_threads(1).build().unwrap();

@@ -207,6 +207,26 @@ fn the_first_signal_cancels_the_token_and_the_body_may_return() {
     });
 }
 
+#[runtime::main(graceful = "10m")]
+async fn works_until_asked() {
+    say_ready();
+    while !shutdown_token().is_cancelled() {
+        runtime::task::coop::consume_budget().await;
+    }
+}
+
+#[test]
+fn a_body_that_uses_its_budget_up_is_asked_all_the_same() {
+    if is_child() {
+        return works_until_asked();
+    }
+    within(PATIENCE, || {
+        let program = Program::start("signal::a_body_that_uses_its_budget_up_is_asked_all_the_same");
+        program.send(Signal::TERM);
+        assert_eq!(program.end(), Some(0));
+    });
+}
+
 #[runtime::main(graceful = "50ms", flavor = "current_thread")]
 async fn never_returns() {
     let _body = SaysOnDrop("body dropped");

@@ -124,6 +124,39 @@ fn a_panic_inside_takes_the_value_out_of_force() {
 }
 
 #[test]
+fn a_scope_may_stand_inside_with() {
+    let seen = OWN.sync_scope(1, || {
+        OWN.with(|outer| {
+            let inner = OWN.sync_scope(2, || OWN.get());
+            (*outer, inner, OWN.get())
+        })
+    });
+    assert_eq!(seen, (1, 2, 1));
+}
+
+#[test]
+fn a_task_that_is_polled_inside_with_may_have_scopes_of_the_same_key() {
+    within(PATIENCE, || {
+        let rt = single();
+        let scoped = || rt.block_on(rt.spawn(OWN.scope(2, async { OWN.get() })));
+        assert_eq!(OWN.sync_scope(1, || OWN.with(|_| scoped())).unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_panic_inside_with_drops_a_scope_of_the_same_key_in_good_order() {
+    let caught = std::panic::catch_unwind(|| {
+        OWN.sync_scope(0, || {
+            OWN.with(|_| {
+                let _scope = OWN.scope(1, async {});
+                std::panic::resume_unwind(Box::new("inside"))
+            })
+        })
+    });
+    assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"inside"));
+}
+
+#[test]
 fn take_value_gives_what_the_future_left() {
     single().block_on(async {
         let mut scope = pin!(CELL.scope(Cell::new(1), async {

@@ -84,10 +84,14 @@ pub(crate) fn executor() -> Option<Arc<dyn Executor>> {
 thread_local! {
     /// True while the thread polls tasks of a runtime: what it does must not block.
     static ASYNC: Cell<bool> = const { Cell::new(false) };
+
+    /// How often the former was set.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Says whether this thread polls tasks from here on; gives back what it said before.
 pub(crate) fn set_async(on: bool) -> bool {
+    CHANGES.with(|changes| changes.set(changes.get().wrapping_add(1)));
     ASYNC.with(|flag| flag.replace(on))
 }
 
@@ -111,34 +115,51 @@ pub(crate) fn forbid_blocking(what: &str, instead: &str) {
 
 thread_local! {
     /// `Some` while [`flatten`] runs on this thread.
-    static REFUSALS: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
+    static REFUSALS: RefCell<Option<Refusals>> = const { RefCell::new(None) };
+}
+
+/// The jobs that were put off.
+struct Refusals {
+    queue: Vec<Job>,
+    /// [`CHANGES`] at the beginning of the job that runs.
+    changes: u64,
 }
 
 /// Runs `job` after the one that is under way on this thread, if there is one.
 ///
 /// For what a job does that its executor drops unrun. A callback that is dropped may drop the next promise of a chain,
 /// whose callback is refused as well, and so on: a chain of any length unwinds in this loop and not on the stack.
+///
+/// A destructor may block on a runtime of its own. What the thread polls meanwhile does not wait for that destructor: its
+/// jobs have a loop of their own.
 pub(crate) fn flatten(job: Job) {
+    let changes = CHANGES.try_with(Cell::get).unwrap_or_default();
     let mut next = Some(job);
-    let queued = REFUSALS.try_with(|refusals| match &mut *refusals.borrow_mut() {
-        Some(queue) => {
-            queue.extend(next.take());
-            true
+    let outer = REFUSALS.try_with(|refusals| match &mut *refusals.borrow_mut() {
+        Some(refusals) if refusals.changes == changes => {
+            refusals.queue.extend(next.take());
+            None
         }
-        none => {
-            *none = Some(Vec::new());
-            false
-        }
+        other => Some(other.replace(Refusals { queue: Vec::new(), changes })),
     });
     while let Some(job) = next.take() {
         // The thread-local may be gone, at the end of its thread; then the stack must do.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
             drop_quietly(payload);
         }
-        next = REFUSALS.try_with(|refusals| refusals.borrow_mut().as_mut()?.pop()).ok().flatten();
+        next = REFUSALS.try_with(|refusals| refusals.borrow_mut().as_mut()?.next()).ok().flatten();
     }
-    if queued == Ok(false) {
-        REFUSALS.try_with(|refusals| *refusals.borrow_mut() = None).ok();
+    if let Ok(Some(outer)) = outer {
+        let empty = REFUSALS.try_with(|refusals| refusals.replace(outer));
+        drop(empty);
+    }
+}
+
+impl Refusals {
+    /// The next job, which begins here: the one before may have polled something.
+    fn next(&mut self) -> Option<Job> {
+        self.changes = CHANGES.try_with(Cell::get).unwrap_or_default();
+        self.queue.pop()
     }
 }
 

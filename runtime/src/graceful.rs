@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::cancel::CancelToken;
+use crate::coop::BudgetGuard;
 use crate::handle::install;
 use crate::runtime::{Builder, start};
 use crate::signal::{Signal, SignalKind};
@@ -95,7 +96,11 @@ async fn until_asked<F: Future>(
         let mut first = pin!(signals.first());
         let outcome = poll_fn(|cx| match body.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => first.as_mut().poll(cx).map(Err),
+            Poll::Pending => {
+                // A body that uses the budget up in each of its polls does not hide the signal.
+                let _unit = BudgetGuard::one_more();
+                first.as_mut().poll(cx).map(Err)
+            }
         });
         match outcome.await {
             Ok(output) => return Ok(output),

@@ -16,7 +16,8 @@
 //! or a queued member, or neither if the group was cancelled. A member is an ordinary task around a `child::Child`.
 //!
 //! *Cancel*: under the lock the phase changes and the queued members are taken, with the running ones if there is no
-//! grace; then, without it, those are woken and the token is cancelled. A member that is woken and finds itself in no
+//! grace; then, without it, those are woken and the token is cancelled: the group's, or after a first success one below it
+//! that the children see and the body does not. A member that is woken and finds itself in no
 //! list drops its future where it stands and ends with `None`.
 //!
 //! *Leave*: a callback of the task's end, which runs in place: the future is gone then, and so is an output that nobody
@@ -93,12 +94,12 @@ pub use handle::TaskGroup;
 /// # });
 /// ```
 ///
-/// A failure stops the siblings, and is in the report:
+/// The body may be an `async` closure. A failure stops the siblings, and is in the report:
 /// ```
 /// use runtime::{Failure, task_group};
 ///
 /// # runtime::block_on(async {
-/// let group = task_group(|group| async move {
+/// let group = task_group(async |group| {
 ///     group.spawn(std::future::pending::<Result<(), String>>());
 ///     group.spawn::<()>(async { Err("out of paper".to_owned()) });
 ///     std::future::pending::<Result<(), String>>().await

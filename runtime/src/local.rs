@@ -33,14 +33,15 @@
 
 mod inherited;
 mod own;
+mod slot;
 
 use std::error::Error;
 use std::fmt;
 
 pub use inherited::{InheritedKey, InheritedScope};
-#[doc(hidden)]
-pub use own::Slot as __Slot;
 pub use own::{LocalKey, Scope};
+#[doc(hidden)]
+pub use slot::Slot as __Slot;
 
 /// There is no value: the code does not run inside a scope of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

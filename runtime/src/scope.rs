@@ -17,7 +17,7 @@
 //! then, and nothing that borrows. Results lie with the handles, which cannot leave `'scope`.
 #![expect(unsafe_code, reason = "closures that borrow, in a queue that outlives what they borrow")]
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -46,7 +46,8 @@ struct Work {
 }
 
 struct State {
-    queue: VecDeque<(u64, Erased)>,
+    /// In the order of their spawns; a join takes one out of the middle.
+    queue: BTreeMap<u64, Erased>,
     next: u64,
     /// Closures that were spawned and are not dropped yet.
     live: usize,
@@ -81,7 +82,7 @@ struct State {
 /// [result](ScopedJob::join) was not taken.
 pub fn scope<'env, R>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     block_in_place(|| {
-        let state = State { queue: VecDeque::new(), next: 0, live: 0, panicked: false };
+        let state = State { queue: BTreeMap::new(), next: 0, live: 0, panicked: false };
         let work = Arc::new(Work { state: Mutex::new(state), changed: Condvar::new() });
         let scope = Scope { work, scope: PhantomData, env: PhantomData };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
@@ -141,13 +142,13 @@ impl Work {
         state.next += 1;
         state.live += 1;
         let key = state.next;
-        state.queue.push_back((key, job));
+        state.queue.insert(key, job);
         key
     }
 
     /// Runs the closure that waits longest, if one waits.
     fn run_next(&self) {
-        let next = self.state.lock().queue.pop_front();
+        let next = self.state.lock().queue.pop_first();
         if let Some((_, job)) = next {
             self.run(job);
         }
@@ -155,12 +156,8 @@ impl Work {
 
     /// Runs the closure `key`, unless somebody has come for it.
     fn run_key(&self, key: u64) {
-        let job = {
-            let mut state = self.state.lock();
-            let place = state.queue.iter().position(|(other, _)| *other == key);
-            place.and_then(|place| state.queue.remove(place))
-        };
-        if let Some((_, job)) = job {
+        let job = self.state.lock().queue.remove(&key);
+        if let Some(job) = job {
             self.run(job);
         }
     }
@@ -176,7 +173,7 @@ impl Work {
     fn finish(&self) -> bool {
         let mut state = self.state.lock();
         while state.live > 0 {
-            if let Some((_, job)) = state.queue.pop_front() {
+            if let Some((_, job)) = state.queue.pop_first() {
                 drop(state);
                 self.run(job);
                 state = self.state.lock();

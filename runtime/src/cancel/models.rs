@@ -72,3 +72,17 @@ fn two_cancels_have_one_winner_and_whoever_sees_either_sees_what_came_before() {
         assert!(child.is_cancelled() && child.event().done() && !child.cancel());
     });
 }
+
+#[test]
+fn a_cancel_reaches_what_is_below_a_node_that_another_one_has_only_begun_with() {
+    loom::model(|| {
+        let root = Node::root(None);
+        let child = root.child(None);
+        let grandchild = child.child(None);
+        let other = thread::spawn(move || child.cancel());
+        assert!(root.cancel());
+        assert!(grandchild.is_cancelled());
+        other.join().unwrap();
+        assert_eq!(root.children(), 0);
+    });
+}

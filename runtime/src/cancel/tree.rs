@@ -22,7 +22,7 @@ pub(super) struct Node {
     event: Future<()>,
 }
 
-/// Who is below a node that is not cancelled.
+/// Who is below a node. Nobody enters once it is cancelled, and whoever cancelled it empties the list in the end.
 #[derive(Default)]
 struct Links {
     children: BTreeMap<u64, Weak<Node>>,
@@ -88,31 +88,44 @@ impl Node {
 
     /// Cancels this node and all below it; false if it was cancelled before.
     pub(super) fn cancel(self: &Arc<Self>) -> bool {
-        let Some(children) = self.mark() else { return false };
-        let mut marked: Vec<Arc<Node>> = alive(children).collect();
+        let mut marked: Vec<Arc<Node>> = Vec::new();
+        if !self.mark(&mut marked) {
+            return false;
+        }
         let mut next = 0;
-        while let Some(node) = marked.get(next) {
-            // A node that was cancelled by itself has no list any more: who did that took it.
-            let children = node.mark().unwrap_or_default();
-            marked.extend(alive(children));
+        while let Some(node) = marked.get(next).cloned() {
+            // Through nodes that were cancelled before as well: who did that may not have come further.
+            node.mark(&mut marked);
             next += 1;
         }
+        // Everything below is cancelled, and nobody need look there again.
+        self.forget();
         self.tell();
         for node in marked {
+            node.forget();
             node.tell();
         }
         true
     }
 
-    /// Sets the flag and takes the list of children; `None` if the flag was set.
-    fn mark(&self) -> Option<BTreeMap<u64, Weak<Node>>> {
-        let mut links = self.links.lock();
-        if self.is_cancelled() {
-            return None;
+    /// Sets the flag and adds the children that live to `below`; false if the flag was set.
+    fn mark(&self, below: &mut Vec<Arc<Node>>) -> bool {
+        let links = self.links.lock();
+        let first = !self.is_cancelled();
+        if first {
+            // ORDERING: Release, pairs with `is_cancelled`. A store will do: the lock is held.
+            self.cancelled.store(true, Ordering::Release);
+        } else if mutant!("token_trusts_other_cancels") {
+            return false;
         }
-        // ORDERING: Release, pairs with `is_cancelled`. A store will do: the lock is held.
-        self.cancelled.store(true, Ordering::Release);
-        Some(std::mem::take(&mut links.children))
+        below.extend(links.children.values().filter_map(Weak::upgrade));
+        first
+    }
+
+    /// Empties the list of children.
+    fn forget(&self) {
+        let children = std::mem::take(&mut self.links.lock().children);
+        drop(children);
     }
 
     /// Wakes whoever waits for this node.
@@ -134,10 +147,6 @@ impl Node {
     pub(super) fn children(&self) -> usize {
         self.links.lock().children.len()
     }
-}
-
-fn alive(children: BTreeMap<u64, Weak<Node>>) -> impl Iterator<Item = Arc<Node>> {
-    children.into_values().filter_map(|child| child.upgrade())
 }
 
 impl Drop for Node {

@@ -15,8 +15,10 @@ use crate::loom::lock::Mutex;
 
 /// The count of one group.
 pub(super) struct Census {
-    /// What the members see of a cancel; groups inside hang theirs below it.
+    /// Cancelled with the whole group; groups in the body hang theirs below it.
     pub(super) token: CancelToken,
+    /// The same, or one below it that a success cancels as well: what the children see, and the groups in them.
+    pub(super) members: CancelToken,
     count: Mutex<Count>,
 }
 
@@ -32,9 +34,9 @@ struct Count {
 }
 
 impl Census {
-    pub(super) fn new(token: CancelToken) -> Arc<Self> {
+    pub(super) fn new(token: CancelToken, members: CancelToken) -> Arc<Self> {
         let count = Count { live: 0, closed: false, waiting: false, owner: None, heir: None };
-        Arc::new(Census { token, count: Mutex::new(count) })
+        Arc::new(Census { token, members, count: Mutex::new(count) })
     }
 
     /// Counts one more; false if the group is over.
@@ -71,7 +73,7 @@ impl Census {
         }
         let waker = waker.clone();
         let old = self.count.lock().owner.replace(waker);
-        drop(old);
+        drop_quietly(old);
     }
 
     /// Wakes the group's own future: something has changed that it has to act on.
@@ -82,10 +84,15 @@ impl Census {
 
     /// Closes the group if nobody is left; otherwise the last one will wake it.
     pub(super) fn try_close(&self) -> bool {
-        let mut count = self.count.lock();
-        count.waiting = true;
-        count.closed = count.live == 0;
-        count.closed
+        let (closed, owner) = {
+            let mut count = self.count.lock();
+            count.waiting = true;
+            count.closed = count.live == 0;
+            // Handles of the group may be kept for ever, and are not to keep the task that awaited it.
+            (count.closed, if count.closed { count.owner.take() } else { None })
+        };
+        drop_quietly(owner);
+        closed
     }
 
     /// The group was dropped: nobody may enter, and `heir` waits for those who are inside.
@@ -122,38 +129,50 @@ fn wake(owner: Option<Waker>) {
     }
 }
 
-/// The group in whose body or child the code runs, and in which task.
-type Current = Option<(Option<TaskId>, Arc<Census>)>;
+/// What of a group the code belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Body,
+    Child,
+}
+
+/// The group that the code runs in, in what of it, and in which task.
+type Current = Option<(Option<TaskId>, Part, Arc<Census>)>;
 
 thread_local! {
     static CURRENT: Cell<Current> = const { Cell::new(None) };
 }
 
-/// The group in whose body or child the caller runs.
-pub(super) fn current() -> Option<Arc<Census>> {
+/// The group in whose body or child the caller runs, and the token that groups there hang theirs below.
+pub(super) fn current() -> Option<(Arc<Census>, CancelToken)> {
     CURRENT.with(|current| {
         let inside = current.take();
         // Another task may be polled on top of the member's stack, by a nested `block_on`.
-        let census =
-            inside.as_ref().filter(|(task, _)| *task == cell::current()).map(|(_, census)| census.clone());
+        let found = inside.as_ref().filter(|(task, ..)| *task == cell::current()).map(|(_, part, census)| {
+            let token = match part {
+                Part::Body => &census.token,
+                Part::Child => &census.members,
+            };
+            (census.clone(), token.clone())
+        });
         current.set(inside);
-        census
+        found
     })
 }
 
 /// Polls with `census` as the current group. It is lent, not cloned: a poll touches no shared count.
-pub(super) fn within<R>(census: &mut Option<Arc<Census>>, f: impl FnOnce() -> R) -> R {
+pub(super) fn within<R>(part: Part, census: &mut Option<Arc<Census>>, f: impl FnOnce() -> R) -> R {
     struct Restore<'a> {
         lender: &'a mut Option<Arc<Census>>,
         outer: Current,
     }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            *self.lender = CURRENT.replace(self.outer.take()).map(|(_, census)| census);
+            *self.lender = CURRENT.replace(self.outer.take()).map(|(.., census)| census);
         }
     }
 
-    let inside = census.take().map(|census| (cell::current(), census));
+    let inside = census.take().map(|census| (cell::current(), part, census));
     let _restore = Restore { lender: census, outer: CURRENT.replace(inside) };
     f()
 }

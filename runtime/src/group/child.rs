@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::census::{self, Census};
+use super::census::{self, Census, Part};
 use super::error::Failure;
 use super::state::{End, Shared, Turn};
 use crate::error::Error;
@@ -61,7 +61,7 @@ where
                 return Poll::Ready(None);
             }
         }
-        let polled = poll_caught(this.future.as_mut(), this.census, cx);
+        let polled = poll_caught(this.future.as_mut(), Part::Child, this.census, cx);
         let Poll::Ready(output) = polled else { return Poll::Pending };
         // The destructors run before anybody hears of the end.
         let dropped = discard(this.future);
@@ -86,6 +86,7 @@ where
 /// Polls a member's or the body's future, as inside the group; a panic is a failure.
 pub(super) fn poll_caught<F, T, E>(
     future: Pin<&mut Option<F>>,
+    part: Part,
     census: &mut Option<Arc<Census>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, Failure<E>>>
@@ -93,7 +94,7 @@ where
     F: Future<Output = Result<T, E>>,
 {
     let future = future.as_pin_mut().expect("a member is not polled after its end");
-    match catch(|| census::within(census, || future.poll(cx))) {
+    match catch(|| census::within(part, census, || future.poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(output.map_err(Failure::Error)),
         Err(panic) => Poll::Ready(Err(Failure::Panic(panic))),
@@ -105,6 +106,6 @@ pub(super) fn discard<F>(mut future: Pin<&mut Option<F>>) -> Result<(), Error> {
     catch(|| future.set(None))
 }
 
-fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Error> {
+pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Error> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Error::panicked)
 }

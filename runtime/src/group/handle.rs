@@ -18,7 +18,7 @@ use crate::task::spawn;
 /// Clones are the same group. They may be kept, and given to the children, which then can spawn siblings. Dropping one
 /// does nothing.
 pub struct TaskGroup<E> {
-    shared: Arc<Shared<E>>,
+    pub(super) shared: Arc<Shared<E>>,
 }
 
 impl TaskGroup<()> {
@@ -112,12 +112,13 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// .unwrap();
     /// ```
     pub fn is_cancelled(&self) -> bool {
-        self.shared.token().is_cancelled()
+        self.shared.is_cancelled()
     }
 
     /// The token that is cancelled with the group, for children that clean up in the [grace](Builder::grace).
     ///
-    /// Cancelling it cancels the group. The tokens of groups in its body and its children are below it.
+    /// Cancelling it cancels the group. The tokens of groups in its children are below it, and those of groups in its
+    /// body are cancelled with it, unless it was by a [first success](super::Policy::FirstSuccess): the body goes on then.
     ///
     /// ```
     /// runtime::block_on(runtime::task_group(|group| async move {
@@ -129,7 +130,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// .unwrap();
     /// ```
     pub fn token(&self) -> CancelToken {
-        self.shared.token().clone()
+        self.shared.members_token().clone()
     }
 
     /// Lets at most `n` children of the group run at a time, and gives the group again.
@@ -234,7 +235,7 @@ impl<E> fmt::Debug for TaskGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskGroup")
             .field("policy", &self.shared.policy)
-            .field("is_cancelled", &self.shared.token().is_cancelled())
+            .field("is_cancelled", &self.shared.members_token().is_cancelled())
             .finish_non_exhaustive()
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::builder::Builder;
-use super::census::Census;
-use super::child::{discard, poll_caught};
+use super::census::{Census, Part};
+use super::child::{catch, discard, poll_caught};
 use super::error::{Failure, GroupError};
 use super::handle::TaskGroup;
 use super::state::{Cause, Phase, Shared};
 use crate::cancel::CancelledOwned;
+use crate::coop::BudgetGuard;
 use crate::time::{Sleep, sleep};
 
 pub(super) async fn run<E, R, F, Fut>(
@@ -34,7 +35,8 @@ where
         async move { f(group).await }
     }));
     let mut progress = Progress {
-        asked: shared.token().clone().cancelled_owned(),
+        told: shared.census.members.clone().cancelled_owned(),
+        asked: None,
         grace: None,
         census: Some(shared.census.clone()),
         value: None,
@@ -43,8 +45,16 @@ where
     };
     poll_fn(|cx| progress.poll(body.as_mut(), cx)).await;
     watch.over = true;
-    let failures = watch.shared.failures(progress.body_failed);
-    if failures.is_empty() { Ok(progress.value) } else { Err(GroupError { errors: failures }) }
+    let mut errors = watch.shared.failures(progress.body_failed);
+    if errors.is_empty() {
+        return Ok(progress.value);
+    }
+    // Nobody gets the value, and its destructor must not take the report along.
+    let value = progress.value.take();
+    if let Err(panic) = catch(|| drop(value)) {
+        errors.push(Failure::Panic(panic));
+    }
+    Err(GroupError { errors })
 }
 
 /// Aborts the members if the group is dropped before its end.
@@ -65,8 +75,10 @@ impl<E> Drop for Watch<E> {
 
 struct Progress<R, E> {
     shared: Arc<Shared<E>>,
-    /// The group's token was cancelled.
-    asked: CancelledOwned,
+    /// The token that the group gives away was cancelled, or one above it.
+    told: CancelledOwned,
+    /// The same without the former, which the success has cancelled that spares the body.
+    asked: Option<CancelledOwned>,
     /// Until when members may go on after a cancel.
     grace: Option<Sleep>,
     /// Lent to the thread while the body is polled.
@@ -82,9 +94,7 @@ impl<R, E> Progress<R, E> {
     {
         // Left first: what changes while we look wakes us again.
         self.shared.census.register(cx.waker());
-        if self.shared.phase().0 == Phase::Open && Pin::new(&mut self.asked).poll(cx).is_ready() {
-            self.shared.cancel(Cause::Asked);
-        }
+        self.poll_asked(cx);
         if self.body_may_go_on() && body.is_some() {
             self.poll_body(body.as_mut(), cx);
         }
@@ -96,6 +106,23 @@ impl<R, E> Progress<R, E> {
         if body.is_none() && self.shared.census.try_close() { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    fn poll_asked(&mut self, cx: &mut Context<'_>) {
+        // Whoever shares the task's budget with the group does not hide the cancel from it.
+        let _unit = BudgetGuard::one_more();
+        if self.shared.phase().0 == Phase::Open && Pin::new(&mut self.told).poll(cx).is_ready() {
+            self.shared.cancel(Cause::Told);
+        }
+        // After the former: a success may have come in between.
+        let (phase, spares_body) = self.shared.phase();
+        if phase != Phase::Open && spares_body {
+            let token = &self.shared.census.token;
+            let asked = self.asked.get_or_insert_with(|| token.clone().cancelled_owned());
+            if Pin::new(asked).poll(cx).is_ready() {
+                self.shared.cancel(Cause::Asked);
+            }
+        }
+    }
+
     fn body_may_go_on(&self) -> bool {
         let (phase, spares_body) = self.shared.phase();
         phase != Phase::Aborting || spares_body
@@ -105,7 +132,7 @@ impl<R, E> Progress<R, E> {
     where
         B: Future<Output = Result<R, E>>,
     {
-        let polled = poll_caught(body.as_mut(), &mut self.census, cx);
+        let polled = poll_caught(body.as_mut(), Part::Body, &mut self.census, cx);
         let Poll::Ready(output) = polled else { return };
         match output {
             Ok(value) => self.value = Some(value),
@@ -134,6 +161,8 @@ impl<R, E> Progress<R, E> {
         }
         let length = self.shared.grace;
         let grace = self.grace.get_or_insert_with(|| sleep(length));
+        // A body that uses the budget up in each of its polls does not hide the end of the grace.
+        let _unit = BudgetGuard::one_more();
         if Pin::new(grace).poll(cx).is_ready() {
             self.shared.abort();
         }

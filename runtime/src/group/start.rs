@@ -8,19 +8,37 @@ use std::task::Poll;
 use super::child::Divert;
 use super::error::Failure;
 use super::handle::TaskGroup;
-use super::state::End;
+use super::state::{End, Shared};
 use crate::loom::lock::Mutex;
 use crate::promise::{Promise, State};
+
+/// How a child ended that was not ready: the caller's, or nobody's if that has gone meanwhile.
+struct Early<E> {
+    end: Mutex<Option<End<E>>>,
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> Drop for Early<E> {
+    fn drop(&mut self) {
+        let end = self.end.lock().take();
+        if let Some(End::Failed(failure)) = end {
+            self.shared.report(failure);
+        }
+    }
+}
 
 impl<E: Send + 'static> TaskGroup<E> {
     /// Spawns a child and waits until it has reported that it is ready, through the promise it is given.
     ///
     /// Gives the value that it set: an address that is bound, a connection that stands. Up to then the child's troubles
-    /// are the caller's and not the group's: an error is returned here, a panic goes on here, and dropping this future
-    /// cancels the child. From then on it is a child like any other.
+    /// are the caller's and not the group's: an error is returned here, and a panic goes on here. From then on it is a child like any other.
     ///
     /// `None` if the group was cancelled before the child was ready. A child that waits for [room](Self::with_limit) is
     /// waited for.
+    ///
+    /// # Cancellation
+    /// Dropping this future cancels the child, also one that has just become ready, whose value is lost. If the child has
+    /// failed before it was ready, an error is lost, and a panic is reported as unobserved.
     ///
     /// # Panics
     /// With the child's panic, and if the child ended in good order without having set the promise to a value.
@@ -47,14 +65,14 @@ impl<E: Send + 'static> TaskGroup<E> {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
         let (promise, mut ready) = Promise::new();
-        let early = Arc::new(Mutex::new(None));
+        let early = Arc::new(Early { end: Mutex::new(None), shared: self.shared.clone() });
         let divert: Divert<E> = {
             let (ready, early) = (ready.clone(), early.clone());
             Box::new(move |end| {
                 if ready.state() == State::Finished {
                     return end;
                 }
-                *early.lock() = Some(end);
+                *early.end.lock() = Some(end);
                 End::Neutral
             })
         };
@@ -71,7 +89,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             drop(child.detach());
             return Ok(Some(value));
         }
-        let end = early.lock().take();
+        let end = early.end.lock().take();
         match end {
             Some(End::Failed(Failure::Error(error))) => Err(error),
             Some(End::Failed(Failure::Panic(panic))) => panic.resume_unwind(),

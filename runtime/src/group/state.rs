@@ -57,8 +57,11 @@ pub(super) enum Phase {
 /// Why a group is cancelled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// A failure, the token, or somebody who holds the group.
+    /// A failure, somebody who holds the group, or a token above it.
     Asked,
+    /// The token that the group gives away was cancelled. That counts while the group is open: later it is a trace of
+    /// whatever else has cancelled the group.
+    Told,
     /// A child succeeded, and that was all that was wanted of the children.
     Success,
 }
@@ -144,10 +147,11 @@ impl<E> Shared<E> {
     ) -> (Arc<Self>, Option<Arc<Census>>) {
         let outer = census::current();
         let token = match (&options.token, &outer) {
-            (Some(token), _) => token.child(),
-            (None, Some(outer)) => outer.token.child(),
+            (Some(token), _) | (None, Some((_, token))) => token.child(),
             (None, None) => CancelToken::new(),
         };
+        // Only a success tells the children from the rest.
+        let members = if options.policy == Policy::FirstSuccess { token.child() } else { token.clone() };
         let state = State {
             phase: Phase::Open,
             spares_body: false,
@@ -161,18 +165,25 @@ impl<E> Shared<E> {
             room: None,
         };
         let shared = Shared {
-            census: Census::new(token),
+            census: Census::new(token, members),
             grace: options.grace,
             policy: options.policy,
             location,
             aborting: AtomicBool::new(false),
             state: Mutex::new(state),
         };
-        (Arc::new(shared), outer)
+        (Arc::new(shared), outer.map(|(census, _)| census))
     }
 
-    pub(super) fn token(&self) -> &CancelToken {
-        &self.census.token
+    /// What the children see of a cancel.
+    pub(super) fn members_token(&self) -> &CancelToken {
+        &self.census.members
+    }
+
+    /// True once no child can be spawned any more because of a cancel.
+    pub(super) fn is_cancelled(&self) -> bool {
+        // The token is cancelled a little after the phase has changed, and a deadline passes before it has.
+        self.members_token().is_cancelled() || self.state.lock().phase != Phase::Open
     }
 
     // --- members ---
@@ -182,7 +193,7 @@ impl<E> Shared<E> {
         if !self.census.enter() {
             return Entry::Closed;
         }
-        if self.token().is_cancelled() {
+        if self.members_token().is_cancelled() {
             return Entry::Refused;
         }
         let mut state = self.state.lock();
@@ -314,6 +325,8 @@ impl<E> Shared<E> {
                 let phase = if self.grace.is_zero() { Phase::Aborting } else { Phase::Cancelled };
                 self.note(phase);
                 Some(state.stop(phase))
+            } else if cause == Cause::Told {
+                return;
             } else {
                 state.spares_body &= cause == Cause::Success;
                 if was_spared == state.spares_body {
@@ -325,7 +338,10 @@ impl<E> Shared<E> {
         if let Some(stopped) = stopped {
             stopped.wake();
         }
-        self.token().cancel();
+        match cause {
+            Cause::Success => self.census.members.cancel(),
+            Cause::Asked | Cause::Told => self.census.token.cancel(),
+        };
         self.census.wake_owner();
     }
 
@@ -361,7 +377,7 @@ impl<E> Shared<E> {
         // First of all, while whoever drops us is counted by the heir.
         self.census.abandon(heir);
         stopped.wake();
-        self.token().cancel();
+        self.census.token.cancel();
         failures.into_iter().for_each(|failure| self.report(failure));
     }
 
@@ -380,7 +396,7 @@ impl<E> Shared<E> {
     }
 
     /// Nobody will see this failure any more: a panic is worth a report, an error is dropped.
-    fn report(&self, failure: Failure<E>) {
+    pub(super) fn report(&self, failure: Failure<E>) {
         match failure {
             Failure::Error(error) => _ = drop_quietly(error),
             Failure::Panic(error) => self.report_panic(error),

@@ -1,6 +1,6 @@
-//! Keys whose values stay with their task: the value lies in the scope's future, and in a thread-local during its polls.
+//! Keys whose values stay with their task: the value lies in the scope's future, and a thread-local points to it during
+//! its polls.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,27 +8,8 @@ use std::thread;
 
 use pin_project_lite::pin_project;
 
+use super::slot::Slot;
 use super::{AccessError, outside};
-use crate::cell::current;
-use crate::id::TaskId;
-
-/// Where a thread keeps the value of one key, while a scope of it is being polled.
-#[doc(hidden)]
-pub struct Slot<T>(RefCell<Option<Entry<T>>>);
-
-struct Entry<T> {
-    value: T,
-    /// Whom the value is for. Another task that the thread polls meanwhile finds nothing.
-    task: Option<TaskId>,
-}
-
-impl<T> Slot<T> {
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn new() -> Self {
-        Slot(RefCell::new(None))
-    }
-}
 
 /// A task-local key, declared with [`task_local!`](crate::task_local). Its value stays with the task.
 ///
@@ -75,11 +56,9 @@ impl<T: 'static> LocalKey<T> {
     /// ```
     ///
     /// # Panics
-    /// With the panic of `f`, or inside a closure given to [`with`](Self::with) of the same key.
+    /// With the panic of `f`.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
-        let mut value = Some(value);
-        let _entered = Entered::new(self, &mut value);
-        f()
+        Slot::enter(&self.slot, Some(&value), f)
     }
 
     /// Calls `f` with the value.
@@ -111,13 +90,7 @@ impl<T: 'static> LocalKey<T> {
     /// # Errors
     /// Outside of a scope of the key.
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
-        let mut f = Some(f);
-        let called = self.slot.try_with(|slot| {
-            let slot = slot.0.borrow();
-            let entry = slot.as_ref().filter(|entry| entry.task == current())?;
-            Some(f.take()?(&entry.value))
-        });
-        called.ok().flatten().ok_or(AccessError)
+        Slot::read(&self.slot, f).ok_or(AccessError)
     }
 
     /// A copy of the value.
@@ -143,30 +116,6 @@ impl<T: 'static> fmt::Debug for LocalKey<T> {
     }
 }
 
-/// The value lies in its thread-local until this is dropped, by a panic as well, and then goes back to where it was.
-struct Entered<'a, T: 'static> {
-    key: &'static LocalKey<T>,
-    value: &'a mut Option<T>,
-    outer: Option<Entry<T>>,
-}
-
-impl<'a, T: 'static> Entered<'a, T> {
-    fn new(key: &'static LocalKey<T>, value: &'a mut Option<T>) -> Self {
-        let entry = value.take().map(|value| Entry { value, task: current() });
-        // Without a thread-local any more, at the end of its thread, the value goes, and the code inside sees none.
-        let outer = key.slot.try_with(|slot| slot.0.replace(entry)).unwrap_or_default();
-        Entered { key, value, outer }
-    }
-}
-
-impl<T: 'static> Drop for Entered<'_, T> {
-    fn drop(&mut self) {
-        let outer = self.outer.take();
-        let inner = self.key.slot.try_with(|slot| slot.0.replace(outer)).ok().flatten();
-        *self.value = inner.map(|entry| entry.value);
-    }
-}
-
 pin_project! {
     /// The future of [`LocalKey::scope`].
     #[must_use = "futures do nothing unless awaited"]
@@ -182,8 +131,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.future.is_some() {
-                let _entered = Entered::new(this.key, this.value);
-                this.future.set(None);
+                Slot::enter(&this.key.slot, this.value.as_ref(), || this.future.set(None));
             }
         }
     }
@@ -214,14 +162,15 @@ impl<T: 'static, F: Future> Future for Scope<T, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let _entered = Entered::new(this.key, this.value);
-        let future = this.future.as_mut().as_pin_mut().expect("a scope is not polled after it was ready");
-        let polled = future.poll(cx);
-        if polled.is_ready() {
-            // Its destructors run in the scope as well.
-            this.future.set(None);
-        }
-        polled
+        Slot::enter(&this.key.slot, this.value.as_ref(), || {
+            let future = this.future.as_mut().as_pin_mut().expect("a scope is not polled after it was ready");
+            let polled = future.poll(cx);
+            if polled.is_ready() {
+                // Its destructors run in the scope as well.
+                this.future.set(None);
+            }
+            polled
+        })
     }
 }
 
