@@ -35,9 +35,9 @@
 /// - **Drop**, **cancel**: the futures are dropped with the macro's. A branch that loses is dropped at its await point:
 ///   what it had done until then is lost unless the future is cancel-safe.
 /// - **Panic** of a future or a handler goes to the caller; the futures are dropped.
-/// - **Fairness**: without `biased;` each branch is first equally often. A branch that is ready takes one unit of the
-///   task's [budget](crate::task::coop), so that a `select!` in a loop gives way to other tasks; a branch that uses the
-///   budget up does not keep the others from being seen.
+/// - **Fairness**: without `biased;` each branch is first equally often. A branch that is ready, whether its output fits
+///   or not, takes one unit of the task's [budget](crate::task::coop), and so does `else`: a `select!` in a loop gives way
+///   to other tasks. A branch that uses the budget up does not keep the others from being seen.
 ///
 /// # Panics
 /// If all branches are disabled and there is no `else`.
@@ -178,13 +178,14 @@ macro_rules! __select {
                                         ::core::task::Poll::Ready(output) => {
                                             off |= 1 << $i;
                                             let mut fits = false;
+                                            // Also if it does not fit: a loop may never meet one that does.
+                                            $crate::__private::made_progress();
                                             #[allow(unused_variables, unused_mut)]
                                             match output {
                                                 $p if { fits = true; false } => ::core::unreachable!(),
                                                 _ => {}
                                             }
                                             if fits {
-                                                $crate::__private::made_progress();
                                                 return ::core::task::Poll::Ready(
                                                     $crate::__private::Selected::$v(output),
                                                 );
@@ -200,6 +201,7 @@ macro_rules! __select {
                         ::core::task::Poll::Pending
                     } else {
                         ::core::task::Poll::Ready($crate::__private::Selected::Disabled)
+                        $crate::__private::made_progress();
                     }
                 },
             )
