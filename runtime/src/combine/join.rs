@@ -74,7 +74,7 @@ macro_rules! __join {
                 }
             }
             if waiting {
-                first = $crate::__private::$mode(first);
+                first = $crate::__private::$mode(first, branches);
                 return ::core::task::Poll::Pending;
             }
             $crate::__private::made_progress();
@@ -120,7 +120,7 @@ macro_rules! __try_join {
                 }
             }
             if waiting {
-                first = $crate::__private::$mode(first);
+                first = $crate::__private::$mode(first, branches);
                 return ::core::task::Poll::Pending;
             }
             $crate::__private::made_progress();

@@ -46,7 +46,7 @@ macro_rules! __race {
             if $crate::__private::must_give_way(cx) {
                 return ::core::task::Poll::Pending;
             }
-            let first = $crate::__private::$mode(branches);
+            let first = $crate::__private::$mode(0, branches);
             for turn in 0..branches {
                 match (first + turn) % branches {
                     $(
