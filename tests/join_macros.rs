@@ -212,6 +212,38 @@ fn pinned_names_are_polled_by_reference() {
     });
 }
 
+/// A future with a state of four kilobytes.
+async fn large() {
+    let state = [0_u8; 4096];
+    yield_now().await;
+    std::hint::black_box(&state);
+}
+
+#[track_caller]
+fn holds_two_of_the_large<F: Future>(future: &F) {
+    let (child, size) = (size_of_val(&large()), size_of_val(future));
+    assert!(size < 2 * child + 512, "{size} bytes for two of {child}");
+}
+
+#[test]
+fn join_stores_each_future_once() {
+    holds_two_of_the_large(&async { join!(large(), large()) });
+}
+
+#[test]
+fn try_join_stores_each_future_once() {
+    let fallible = || async {
+        large().await;
+        Ok::<_, ()>(())
+    };
+    holds_two_of_the_large(&async { try_join!(fallible(), fallible()) });
+}
+
+#[test]
+fn race_stores_each_future_once() {
+    holds_two_of_the_large(&async { race!(large(), large()) });
+}
+
 #[test]
 fn each_poll_of_a_join_begins_with_the_branch_after_the_last_ones_first() {
     let order = RefCell::new(Vec::new());

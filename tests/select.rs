@@ -352,3 +352,21 @@ fn a_loop_over_disabled_branches_gives_way() {
         });
     });
 }
+
+#[test]
+fn each_future_is_stored_once() {
+    let child = || async {
+        let state = [0_u8; 4096];
+        yield_now().await;
+        std::hint::black_box(&state);
+    };
+    let child_size = size_of_val(&child());
+    let select = async {
+        select! {
+            () = child() => {}
+            () = child() => {}
+        }
+    };
+    let size = size_of_val(&select);
+    assert!(size < 2 * child_size + 512, "{size} bytes for two of {child_size}");
+}
