@@ -1,6 +1,6 @@
 //! All of some tasks: `gather!`, `gather_all`, `gather_settled`, and what is left of the rest.
 
-use std::future::pending;
+use std::future::{Ready, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -325,4 +325,19 @@ fn a_waker_that_enters_the_runtime_again_or_panics_loses_no_wake_up() {
             });
         });
     }
+}
+
+#[test]
+fn an_argument_that_exits_early_leaves_no_task_behind() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let counts = Counts::new();
+            let early = async {
+                let all = gather!(counts.watch(pending::<()>()), Err::<Ready<()>, _>("no")?);
+                Ok(all.await.is_ok())
+            };
+            assert_eq!(early.await, Err("no"));
+            counts_reach(&counts, 1).await;
+        });
+    });
 }
