@@ -341,3 +341,35 @@ fn an_argument_that_exits_early_leaves_no_task_behind() {
         });
     });
 }
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn gather_all_that_is_polled_after_a_failure_panics() {
+    single().block_on(async {
+        let task = spawn(pending::<()>());
+        task.cancel();
+        let mut all = gather_all([task]);
+        assert!((&mut all).await.is_err());
+        let _ = (&mut all).await;
+    });
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn gather_all_that_is_polled_after_its_values_panics() {
+    single().block_on(async {
+        let mut all = gather_all([spawn(async { 1 })]);
+        assert_eq!((&mut all).await.unwrap(), [1]);
+        let _ = (&mut all).await;
+    });
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn gather_settled_that_is_polled_after_its_results_panics() {
+    single().block_on(async {
+        let mut all = gather_settled([spawn(async { 1 })]);
+        assert_eq!((&mut all).await.len(), 1);
+        let _ = (&mut all).await;
+    });
+}
