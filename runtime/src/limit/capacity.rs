@@ -303,7 +303,8 @@ impl Acquire {
             Place::Gone => panic!("CapacityLimiter::acquire was polled after it had given its permit"),
         };
         drop(state);
-        drop(unused);
+        // It may be another awaiter's: a panic of its destructor is not ours, and would take the token along.
+        drop_quietly(unused);
         served
     }
 }
