@@ -20,6 +20,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::coop::BudgetGuard;
 use crate::error::{Error, drop_quietly};
 use crate::handle::Handle;
+use crate::fork::Birth;
 use crate::loom::lock::{Mutex, MutexGuard};
 use crate::promise::{Future, Promise};
 
@@ -39,6 +40,7 @@ pub(super) trait Job: Send {
 pub(super) struct Queue {
     runtime: Handle,
     most: usize,
+    birth: Birth,
     state: Mutex<State>,
     /// Done once the pool is shut down and nothing is left to do.
     ended: Future<()>,
@@ -73,7 +75,12 @@ impl Queue {
     pub(super) fn new(runtime: Handle, most: usize) -> Arc<Self> {
         let (end, ended) = Promise::new();
         let state = State { waiting: BTreeMap::new(), next: 0, working: 0, closed: false, end: Some(end) };
-        Arc::new(Queue { runtime, most, state: Mutex::new(state), ended })
+        Arc::new(Queue { runtime, birth: Birth::now(), most, state: Mutex::new(state), ended })
+    }
+
+    /// True in a child process, where nobody works and the lock may be held for ever.
+    pub(super) fn is_lost(&self) -> bool {
+        self.birth.is_lost()
     }
 
     pub(super) fn ended(&self) -> Future<()> {
@@ -110,6 +117,9 @@ impl Queue {
     /// Refuses new jobs, and drops those that wait if told so.
     pub(super) fn close(&self, cancel_queued: bool) {
         let mut state = self.state.lock();
+        if self.is_lost() {
+            return;
+        }
         state.closed = true;
         let dropped = if cancel_queued { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
         let end = state.end();
@@ -121,6 +131,9 @@ impl Queue {
     pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (queued, working, closed) = {
             let state = self.state.lock();
+        if self.is_lost() {
+            return f.debug_struct(name).field("max_workers", &self.most).finish_non_exhaustive();
+        }
             (state.waiting.len(), state.working, state.closed)
         };
         f.debug_struct(name)
@@ -135,6 +148,9 @@ impl Queue {
     fn withdraw(&self, number: u64) {
         let mut state = self.state.lock();
         let cancelled = state.waiting.get(&number).is_some_and(|job| job.is_cancelled());
+        if self.is_lost() {
+            return;
+        }
         let job = if cancelled { state.waiting.remove(&number) } else { None };
         let end = state.end();
         drop(state);
