@@ -6,7 +6,10 @@ use std::sync::{Arc, Barrier, mpsc};
 use runtime::{BlockingPool, Runtime};
 use runtime_tests::{Counts, PATIENCE, multi, on_each, poll_once, reports, single, until, within};
 
-runtime::task_local! { inherit static REQUEST: u32; }
+runtime::task_local! {
+    inherit static REQUEST: u32;
+    inherit static GRUDGE: Arc<Grudge>;
+}
 
 fn pool(rt: &Runtime, workers: usize) -> BlockingPool {
     let _entered = rt.enter();
@@ -373,5 +376,32 @@ fn a_pool_has_not_ended_before_the_jobs_that_it_dropped_have_failed() {
         runtime::block_on(ended);
         assert!(second.done());
         closer.join().unwrap();
+    });
+}
+
+/// A value whose destructor panics, unless the thread panics already.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("a grudge"));
+        }
+    }
+}
+
+#[test]
+fn an_inherited_value_that_panics_when_it_goes_does_not_harm_who_shuts_the_pool_down() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let pool = pool(&rt, 1);
+        let (first, release) = blocked(&pool);
+        let grudge = Arc::new(Grudge);
+        // The job keeps the last one.
+        let second = GRUDGE.sync_scope(grudge, || pool.submit(|| ()).unwrap());
+        drop(pool.shutdown(false, true));
+        assert!(second.cancelled());
+        drop(release);
+        first.wait().unwrap();
     });
 }

@@ -195,16 +195,16 @@ where
     fn run(self: Box<Self>) {
         let Call { f, promise, captured } = *self;
         if promise.is_cancelled() {
-            drop_quietly(f);
+            drop_quietly((f, captured));
         } else {
             promise.set_with::<Error>(|| Ok(inherit::run(captured, f)));
         }
     }
 
     fn fail(self: Box<Self>, error: Error) {
-        let Call { f, promise, .. } = *self;
+        let Call { f, promise, captured } = *self;
         // As for a task: the captured values go first, then everybody learns.
-        drop_quietly(f);
+        drop_quietly((f, captured));
         let _ = promise.set_exception(error);
     }
 
