@@ -442,3 +442,41 @@ fn a_shield_gives_the_value_or_the_panic() {
         });
     });
 }
+
+// --- a wait that is given up ---
+
+/// Polls `wait` once, drops it, and tells whether its waker was dropped as well.
+fn leaves_no_waker(wait: impl Future) -> bool {
+    let (count, waker) = CountingWaker::new();
+    let mut wait = Box::pin(wait);
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop((wait, waker));
+    Arc::strong_count(&count) == 1
+}
+
+#[test]
+fn a_next_of_as_completed_that_is_dropped_leaves_no_waker() {
+    on_each(|rt| {
+        let _entered = rt.enter();
+        let mut results = as_completed([spawn(pending::<()>())]);
+        assert!(leaves_no_waker(results.next()));
+    });
+}
+
+#[test]
+fn a_next_of_an_ordered_stream_that_is_dropped_leaves_no_waker() {
+    on_each(|rt| {
+        let _entered = rt.enter();
+        let mut results = map_concurrent(0..3, 2, |_| pending::<()>()).ordered();
+        assert!(leaves_no_waker(results.next()));
+    });
+}
+
+#[test]
+fn a_next_of_an_unordered_stream_that_is_dropped_leaves_no_waker() {
+    on_each(|rt| {
+        let _entered = rt.enter();
+        let mut results = map_concurrent(0..3, 2, |_| pending::<()>()).unordered();
+        assert!(leaves_no_waker(results.next()));
+    });
+}

@@ -1,10 +1,9 @@
 //! Results as they come.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use super::crew::Crew;
+use super::crew::{self, Crew};
 use crate::cell::Task;
 use crate::error::Error;
 
@@ -42,9 +41,24 @@ impl<T> Unpin for AsCompleted<T> {}
 impl<T> AsCompleted<T> {
     /// The next result, or `None` once all were given.
     ///
-    /// Cancel-safe: dropping the call loses nothing.
+    /// ```
+    /// # runtime::block_on(async {
+    /// let mut results = runtime::AsCompleted::new();
+    /// assert!(results.next().await.is_none());
+    /// results.push(runtime::spawn(async { 7 }));
+    /// assert_eq!(results.next().await.unwrap().unwrap(), 7);
+    /// # });
+    /// ```
+    pub fn push(&mut self, task: Task<T>) {
+        // Results come without their places.
+        self.crew.push(0, task.abort_on_drop());
+    }
+
+    /// The next result, or `None` if all were given; after another [`push`](Self::push) there are more.
+    ///
+    /// Cancel-safe: dropping the call loses nothing, and leaves no waker behind.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        crew::next(self, |this| &this.crew, Self::poll_next).await
     }
 
     /// [`next`](Self::next) as a poll function.

@@ -87,6 +87,41 @@ impl<T> Crew<T> {
     }
 }
 
+/// One result of whoever owns a crew.
+pub(super) struct Next<'a, S, T, R> {
+    owner: &'a mut S,
+    crew: fn(&S) -> &Crew<T>,
+    poll: fn(&mut S, &mut Context<'_>) -> Poll<R>,
+    waits: bool,
+}
+
+/// What `poll` gives, which waits for tasks of `crew`. Dropping it leaves no waker behind.
+pub(super) fn next<'a, S, T, R>(
+    owner: &'a mut S,
+    crew: fn(&S) -> &Crew<T>,
+    poll: fn(&mut S, &mut Context<'_>) -> Poll<R>,
+) -> Next<'a, S, T, R> {
+    Next { owner, crew, poll, waits: false }
+}
+
+impl<S, T, R> Future for Next<'_, S, T, R> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let polled = (self.poll)(self.owner, cx);
+        self.waits = polled.is_pending();
+        polled
+    }
+}
+
+impl<S, T, R> Drop for Next<'_, S, T, R> {
+    fn drop(&mut self) {
+        if self.waits {
+            (self.crew)(self.owner).board.leave();
+        }
+    }
+}
+
 /// The output of a task that has ended.
 pub(super) fn output<T>(mut task: AbortOnDrop<T>) -> Result<T, Error> {
     // The task was charged for when it was found to have ended.
