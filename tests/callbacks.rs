@@ -1,5 +1,6 @@
 //! Done callbacks run once each, one after the other, in the order in which they were added, on the runtime.
 
+use std::collections::HashSet;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
@@ -254,4 +255,18 @@ fn callbacks_of_a_runtime_that_is_gone_are_dropped() {
         promptly(|| promise.set_result(()).unwrap());
         assert!(ran.recv().is_err());
     });
+}
+
+#[test]
+fn the_name_of_a_callback_is_never_used_again() {
+    let rt = single();
+    let _entered = rt.enter();
+    let ids = (0..100).map(|_| {
+        // Each in its turn, so that the next one lies where this one lay.
+        let (_promise, future) = Promise::<u8>::new();
+        let id = future.add_done_callback(|_| {});
+        assert!(future.remove_done_callback(id));
+        id
+    });
+    assert_eq!(ids.collect::<HashSet<_>>().len(), 100);
 }
