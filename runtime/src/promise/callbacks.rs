@@ -193,11 +193,12 @@ impl<T: Send + Sync + 'static> Drop for Drain<T> {
 
 /// Drops the callbacks of a dead executor and passes the drain on to those of others.
 fn refuse<T: Send + Sync + 'static>(cell: &Arc<Cell<T>>, executor: &StdArc<dyn Executor>) {
-    let all = std::mem::take(&mut cell.audience.lock().callbacks.waiting);
-    let (dead, mut alive): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        all.into_iter().partition(|(_, callback)| StdArc::ptr_eq(&callback.executor, executor));
     let mut audience = cell.audience.lock();
-    audience.callbacks.waiting.append(&mut alive);
+    // Under one lock, or those of others could not be found meanwhile.
+    let all = std::mem::take(&mut audience.callbacks.waiting);
+    let (dead, alive): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.into_iter().partition(|(_, callback)| StdArc::ptr_eq(&callback.executor, executor));
+    audience.callbacks.waiting = alive;
     let start = audience.callbacks.hand_over();
     drop(audience);
     for callback in dead.into_values() {
