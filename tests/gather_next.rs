@@ -9,7 +9,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use futures_core::Stream;
-use runtime::{Runtime, Task, When, as_completed, map_concurrent, shield, spawn, wait};
+use runtime::{Runtime, Task, When, as_completed, map_concurrent, shield, spawn, wait, wait_for};
 use runtime_tests::{
     CountingWaker, Counts, Gate, PATIENCE, on_each, poll_once, promptly, settle, single, within,
 };
@@ -478,5 +478,20 @@ fn a_next_of_an_unordered_stream_that_is_dropped_leaves_no_waker() {
         let _entered = rt.enter();
         let mut results = map_concurrent(0..3, 2, |_| pending::<()>()).unordered();
         assert!(leaves_no_waker(results.next()));
+    });
+}
+
+// --- wait_for ---
+
+#[test]
+fn a_cancel_by_somebody_else_is_no_timeout() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let task = spawn(pending::<()>());
+            // On this one thread the task cannot end before the call is polled, when its time is up already.
+            task.cancel();
+            let error = wait_for(Duration::ZERO, task).await.unwrap_err();
+            assert!(error.is_cancelled() && !error.is_timeout(), "{error}");
+        });
     });
 }
