@@ -10,7 +10,7 @@ use crate::error::Error;
 /// The results of tasks in the order in which they end, each as soon as it is there.
 ///
 /// The tasks belong to the call from the moment it is made, and run on whether anybody asks for the next result or not.
-/// A result costs the same whatever the number of the other tasks.
+/// A result costs the same whatever the number of the other tasks. [`push`](AsCompleted::push) adds more of them.
 ///
 /// - **Drop**: the tasks whose results were not taken are cancelled, not waited for.
 /// - **Panic**, **cancel** of a task is its result; the others go on.
@@ -31,6 +31,26 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
 
 /// What [`as_completed`] gives: results with [`next`](Self::next), or as a `futures_core::Stream` with the feature
 /// `stream`.
+///
+/// More tasks can be added while results are taken; [`new`](Self::new) begins with none. tokio calls that a `JoinSet`.
+///
+/// - **Drop**: the tasks whose results were not taken are cancelled, not waited for.
+///
+/// ```
+/// # runtime::block_on(async {
+/// let mut downloads = runtime::AsCompleted::new();
+/// downloads.push(runtime::spawn(async { 3 }));
+/// let mut done = Vec::new();
+/// while let Some(page) = downloads.next().await {
+///     let page = page.unwrap();
+///     done.push(page);
+///     if page > 0 {
+///         downloads.push(runtime::spawn(async move { page - 1 })); // it links to another one
+///     }
+/// }
+/// assert_eq!(done, [3, 2, 1, 0]);
+/// # });
+/// ```
 #[must_use = "dropping it cancels the tasks"]
 pub struct AsCompleted<T> {
     crew: Crew<T>,
@@ -39,7 +59,15 @@ pub struct AsCompleted<T> {
 impl<T> Unpin for AsCompleted<T> {}
 
 impl<T> AsCompleted<T> {
-    /// The next result, or `None` once all were given.
+    /// No tasks yet; [`push`](Self::push) adds one.
+    pub fn new() -> Self {
+        AsCompleted { crew: Crew::new(0) }
+    }
+
+    /// Adds a task, which belongs to this from here on. One that has ended already is the next after those that ended
+    /// before it was added.
+    ///
+    /// It wakes whoever waits by [`poll_next`](Self::poll_next) if the task has ended.
     ///
     /// ```
     /// # runtime::block_on(async {
@@ -72,9 +100,15 @@ impl<T> AsCompleted<T> {
         self.crew.len()
     }
 
-    /// True if no more results come.
+    /// True if no more results come, unless a task is added.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<T> Default for AsCompleted<T> {
+    fn default() -> Self {
+        AsCompleted::new()
     }
 }
 
