@@ -6,7 +6,10 @@ use std::sync::{Arc, Barrier, mpsc};
 use runtime::{BlockingPool, Runtime};
 use runtime_tests::{Counts, PATIENCE, multi, on_each, poll_once, reports, single, until, within};
 
-runtime::task_local! { inherit static REQUEST: u32; }
+runtime::task_local! {
+    inherit static REQUEST: u32;
+    inherit static GRUDGE: Arc<Grudge>;
+}
 
 fn pool(rt: &Runtime, workers: usize) -> BlockingPool {
     let _entered = rt.enter();
@@ -312,5 +315,93 @@ fn submissions_from_many_threads_are_all_answered() {
             }
         }
         until(|| format!("{pool:?}").contains("working: 0"));
+    });
+}
+
+/// A closure's luggage whose drop tells that it has begun, and then waits for its word.
+struct SlowDrop {
+    begins: mpsc::Sender<()>,
+    may_end: mpsc::Receiver<()>,
+}
+
+impl Drop for SlowDrop {
+    fn drop(&mut self) {
+        let _ = self.begins.send(());
+        let _ = self.may_end.recv();
+    }
+}
+
+fn slow_drop() -> (SlowDrop, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (begins, begun) = mpsc::channel();
+    let (let_end, may_end) = mpsc::channel();
+    (SlowDrop { begins, may_end }, begun, let_end)
+}
+
+#[test]
+fn a_pool_has_not_ended_before_the_jobs_that_the_runtime_refused_have_failed() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let pool = pool(&rt, 1);
+        let (_first, release) = blocked(&pool);
+        let (slow, begun, let_end) = slow_drop();
+        let second = pool.submit(move || drop(slow)).unwrap();
+        rt.shutdown_background();
+        drop(release);
+        begun.recv().unwrap();
+        let mut ended = Box::pin(pool.shutdown(true, false));
+        runtime::block_on(async { assert!(poll_once(ended.as_mut()).await.is_pending()) });
+        drop(let_end);
+        runtime::block_on(ended);
+        assert!(second.done());
+    });
+}
+
+#[test]
+fn a_pool_has_not_ended_before_the_jobs_that_it_dropped_have_failed() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).max_blocking_threads(1).build().unwrap();
+        let pool = Arc::new(pool(&rt, 1));
+        let (_first, release) = blocked(&pool);
+        let (slow, begun, let_end) = slow_drop();
+        let second = pool.submit(move || drop(slow)).unwrap();
+        let closing = pool.clone();
+        let closer = std::thread::spawn(move || drop(closing.shutdown(false, true)));
+        begun.recv().unwrap();
+        drop(release);
+        // There is one thread: when it does this the pool's worker has gone.
+        rt.spawn_blocking(|| ()).wait().unwrap();
+        let mut ended = Box::pin(pool.shutdown(true, false));
+        runtime::block_on(async { assert!(poll_once(ended.as_mut()).await.is_pending()) });
+        drop(let_end);
+        runtime::block_on(ended);
+        assert!(second.done());
+        closer.join().unwrap();
+    });
+}
+
+/// A value whose destructor panics, unless the thread panics already.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("a grudge"));
+        }
+    }
+}
+
+#[test]
+fn an_inherited_value_that_panics_when_it_goes_does_not_harm_who_shuts_the_pool_down() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let pool = pool(&rt, 1);
+        let (first, release) = blocked(&pool);
+        let grudge = Arc::new(Grudge);
+        // The job keeps the last one.
+        let second = GRUDGE.sync_scope(grudge, || pool.submit(|| ()).unwrap());
+        drop(pool.shutdown(false, true));
+        assert!(second.cancelled());
+        drop(release);
+        first.wait().unwrap();
     });
 }

@@ -1,5 +1,6 @@
 //! Done callbacks run once each, one after the other, in the order in which they were added, on the runtime.
 
+use std::collections::HashSet;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
@@ -286,4 +287,18 @@ fn a_callback_that_is_dropped_may_wait_for_a_group_in_its_destructor() {
         task.wait().unwrap();
         assert_eq!(outcomes.iter().collect::<Vec<_>>(), [Some(7), Some(7)]);
     });
+}
+
+#[test]
+fn the_name_of_a_callback_is_never_used_again() {
+    let rt = single();
+    let _entered = rt.enter();
+    let ids = (0..100).map(|_| {
+        // Each in its turn, so that the next one lies where this one lay.
+        let (_promise, future) = Promise::<u8>::new();
+        let id = future.add_done_callback(|_| {});
+        assert!(future.remove_done_callback(id));
+        id
+    });
+    assert_eq!(ids.collect::<HashSet<_>>().len(), 100);
 }

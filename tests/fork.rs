@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpStream};
-use runtime::{Error, Runtime};
+use runtime::{BlockingPool, Error, Runtime, When};
 use runtime_tests::{Gate, PATIENCE, multi, on_each, poll_once, promptly, within};
 
 /// Runs `body` in a child, on the one thread that it has; the child ends with it.
@@ -129,6 +129,11 @@ fn five_hundred_children_use_runtimes_of_their_own_and_the_parent_loses_nothing(
 fn handles_of_the_parents_runtime_give_errors_in_the_child_at_once() {
     on_each(|rt| {
         let waiting = rt.spawn(pending::<()>());
+        let (mut waited, mut gathered) = (Some(rt.spawn(pending::<()>())), Some(rt.spawn(pending::<()>())));
+        let pool = {
+            let _entered = rt.enter();
+            BlockingPool::new(1)
+        };
         let (enter, entered) = std::sync::mpsc::channel();
         let (proceed, may_go_on) = std::sync::mpsc::channel::<()>();
         let blocking = rt.spawn_blocking(move || {
@@ -147,6 +152,17 @@ fn handles_of_the_parents_runtime_give_errors_in_the_child_at_once() {
             says_that_it_was_lost(&runtime::block_on(blocking).unwrap_err());
             panics_with_that(|| handle.block_on(async {}));
             panics_with_that(|| drop(handle.enter()));
+            says_that_it_was_lost(&pool.submit(|| ()).unwrap_err());
+            runtime::block_on(pool.shutdown(true, true));
+            runtime::block_on(async {
+                let mut tasks = vec![waited.take().unwrap()];
+                let ended = runtime::wait(&mut tasks, When::All, None).await;
+                assert_eq!((ended.len(), tasks.len()), (1, 0));
+                for task in ended {
+                    says_that_it_was_lost(&task.await.unwrap_err());
+                }
+                says_that_it_was_lost(&runtime::gather_all(gathered.take()).await.unwrap_err());
+            });
             handle.stop();
             handle.call_soon(|| unreachable!());
             assert_eq!(handle.metrics().blocking_threads(), 0);

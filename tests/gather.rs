@@ -161,3 +161,13 @@ fn a_panic_names_the_place_of_the_call() {
         );
     });
 }
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn a_call_that_is_polled_after_its_results_panics() {
+    single().block_on(async {
+        let mut none = map_concurrent(Vec::<u8>::new(), 1, |n| async move { n });
+        assert!((&mut none).await.is_empty());
+        let _ = (&mut none).await;
+    });
+}

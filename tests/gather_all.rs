@@ -1,6 +1,6 @@
 //! All of some tasks: `gather!`, `gather_all`, `gather_settled`, and what is left of the rest.
 
-use std::future::pending;
+use std::future::{Ready, pending};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -325,4 +325,51 @@ fn a_waker_that_enters_the_runtime_again_or_panics_loses_no_wake_up() {
             });
         });
     }
+}
+
+#[test]
+fn an_argument_that_exits_early_leaves_no_task_behind() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let counts = Counts::new();
+            let early = async {
+                let all = gather!(counts.watch(pending::<()>()), Err::<Ready<()>, _>("no")?);
+                Ok(all.await.is_ok())
+            };
+            assert_eq!(early.await, Err("no"));
+            counts_reach(&counts, 1).await;
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn gather_all_that_is_polled_after_a_failure_panics() {
+    single().block_on(async {
+        let task = spawn(pending::<()>());
+        task.cancel();
+        let mut all = gather_all([task]);
+        assert!((&mut all).await.is_err());
+        let _ = (&mut all).await;
+    });
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn gather_all_that_is_polled_after_its_values_panics() {
+    single().block_on(async {
+        let mut all = gather_all([spawn(async { 1 })]);
+        assert_eq!((&mut all).await.unwrap(), [1]);
+        let _ = (&mut all).await;
+    });
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn gather_settled_that_is_polled_after_its_results_panics() {
+    single().block_on(async {
+        let mut all = gather_settled([spawn(async { 1 })]);
+        assert_eq!((&mut all).await.len(), 1);
+        let _ = (&mut all).await;
+    });
 }

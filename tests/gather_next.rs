@@ -9,7 +9,9 @@ use std::task::Context;
 use std::time::Duration;
 
 use futures_core::Stream;
-use runtime::{Runtime, Task, When, as_completed, map_concurrent, shield, spawn, wait};
+use runtime::{
+    AsCompleted, Runtime, Task, When, as_completed, map_concurrent, shield, spawn, wait, wait_for,
+};
 use runtime_tests::{
     CountingWaker, Counts, Gate, PATIENCE, on_each, poll_once, promptly, settle, single, within,
 };
@@ -439,6 +441,121 @@ fn a_shield_gives_the_value_or_the_panic() {
         rt.block_on(async {
             assert_eq!(shield(async { 7 }).await.unwrap(), 7);
             assert!(shield(async { panic!("boom") }).await.unwrap_err().is_panic());
+        });
+    });
+}
+
+// --- a wait that is given up ---
+
+/// Polls `wait` once, drops it, and tells whether its waker was dropped as well.
+fn leaves_no_waker(wait: impl Future) -> bool {
+    let (count, waker) = CountingWaker::new();
+    let mut wait = Box::pin(wait);
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop((wait, waker));
+    Arc::strong_count(&count) == 1
+}
+
+#[test]
+fn a_next_of_as_completed_that_is_dropped_leaves_no_waker() {
+    on_each(|rt| {
+        let _entered = rt.enter();
+        let mut results = as_completed([spawn(pending::<()>())]);
+        assert!(leaves_no_waker(results.next()));
+    });
+}
+
+#[test]
+fn a_next_of_an_ordered_stream_that_is_dropped_leaves_no_waker() {
+    on_each(|rt| {
+        let _entered = rt.enter();
+        let mut results = map_concurrent(0..3, 2, |_| pending::<()>()).ordered();
+        assert!(leaves_no_waker(results.next()));
+    });
+}
+
+#[test]
+fn a_next_of_an_unordered_stream_that_is_dropped_leaves_no_waker() {
+    on_each(|rt| {
+        let _entered = rt.enter();
+        let mut results = map_concurrent(0..3, 2, |_| pending::<()>()).unordered();
+        assert!(leaves_no_waker(results.next()));
+    });
+}
+
+// --- wait_for ---
+
+#[test]
+fn a_cancel_by_somebody_else_is_no_timeout() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let task = spawn(pending::<()>());
+            // On this one thread the task cannot end before the call is polled, when its time is up already.
+            task.cancel();
+            let error = wait_for(Duration::ZERO, task).await.unwrap_err();
+            assert!(error.is_cancelled() && !error.is_timeout(), "{error}");
+        });
+    });
+}
+
+// --- tasks that are added ---
+
+#[test]
+fn a_task_that_is_added_while_results_are_taken_gives_its_own() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let gates = [Gate::new(), Gate::new()];
+            let mut results = AsCompleted::new();
+            results.push(at(&gates[0], 0));
+            assert!(poll_once(pin!(results.next())).await.is_pending());
+            results.push(at(&gates[1], 1));
+            gates[1].open();
+            assert_eq!(results.next().await.unwrap().unwrap(), 1);
+            gates[0].open();
+            assert_eq!(results.next().await.unwrap().unwrap(), 0);
+        });
+    });
+}
+
+#[test]
+fn a_task_that_is_added_after_the_last_result_gives_one_more() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let mut results = AsCompleted::default();
+            assert!(results.next().await.is_none() && results.is_empty());
+            results.push(spawn(async { 1 }));
+            assert_eq!(results.len(), 1);
+            assert_eq!(results.next().await.unwrap().unwrap(), 1);
+            assert!(results.next().await.is_none());
+        });
+    });
+}
+
+#[test]
+fn a_task_that_had_ended_before_it_was_added_wakes_who_waits() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let mut ended = spawn(async { 1 });
+            ended.done().await;
+            let mut results = as_completed([spawn(pending())]);
+            let (count, waker) = CountingWaker::new();
+            assert!(results.poll_next(&mut Context::from_waker(&waker)).is_pending());
+            results.push(ended);
+            assert_eq!(count.wakes(), 1);
+            assert_eq!(results.next().await.unwrap().unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn dropping_as_completed_cancels_what_was_added() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let counts = Counts::new();
+            let mut results = AsCompleted::new();
+            results.push(spawn(counts.watch(pending::<()>())));
+            drop(results);
+            counts_reach(&counts, 1).await;
         });
     });
 }

@@ -1,8 +1,9 @@
 //! `join!`, `try_join!`, `race!` and `pin!`: several futures in one task.
 
-use std::cell::Cell;
-use std::future::{pending, ready};
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn, ready};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use runtime::task::yield_now;
@@ -209,4 +210,54 @@ fn pinned_names_are_polled_by_reference() {
             assert_eq!(five.await, 5);
         });
     });
+}
+
+/// A future with a state of four kilobytes.
+async fn large() {
+    let state = [0_u8; 4096];
+    yield_now().await;
+    std::hint::black_box(&state);
+}
+
+#[track_caller]
+fn holds_two_of_the_large<F: Future>(future: &F) {
+    let (child, size) = (size_of_val(&large()), size_of_val(future));
+    assert!(size < 2 * child + 512, "{size} bytes for two of {child}");
+}
+
+#[test]
+fn join_stores_each_future_once() {
+    holds_two_of_the_large(&async { join!(large(), large()) });
+}
+
+#[test]
+fn try_join_stores_each_future_once() {
+    let fallible = || async {
+        large().await;
+        Ok::<_, ()>(())
+    };
+    holds_two_of_the_large(&async { try_join!(fallible(), fallible()) });
+}
+
+#[test]
+fn race_stores_each_future_once() {
+    holds_two_of_the_large(&async { race!(large(), large()) });
+}
+
+#[test]
+fn each_poll_of_a_join_begins_with_the_branch_after_the_last_ones_first() {
+    let order = RefCell::new(Vec::new());
+    let branch = |n: usize| {
+        let order = &order;
+        poll_fn(move |_| {
+            order.borrow_mut().push(n);
+            Poll::<()>::Pending
+        })
+    };
+    let mut joined = std::pin::pin!(async { join!(branch(0), branch(1), branch(2)) });
+    for turn in 0..100 {
+        order.borrow_mut().clear();
+        assert!(joined.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(order.borrow()[0], turn % 3, "in poll {turn}");
+    }
 }

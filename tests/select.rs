@@ -316,3 +316,57 @@ fn a_select_is_as_large_as_its_largest_output_and_is_send() {
     });
     assert!(four < one + 2 * 4096, "{one} {four}");
 }
+
+#[test]
+fn a_loop_over_outputs_that_do_not_fit_gives_way() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let closed = spawn(async {
+                loop {
+                    select! {
+                        Some(()) = ready(None) => {}
+                        else => {}
+                    }
+                }
+            });
+            yield_now().await;
+            assert!(closed.cancel_and_wait().await.is_err());
+        });
+    });
+}
+
+#[test]
+fn a_loop_over_disabled_branches_gives_way() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let disabled = spawn(async {
+                loop {
+                    select! {
+                        () = ready(()), if false => {}
+                        else => {}
+                    }
+                }
+            });
+            yield_now().await;
+            assert!(disabled.cancel_and_wait().await.is_err());
+        });
+    });
+}
+
+#[test]
+fn each_future_is_stored_once() {
+    let child = || async {
+        let state = [0_u8; 4096];
+        yield_now().await;
+        std::hint::black_box(&state);
+    };
+    let child_size = size_of_val(&child());
+    let select = async {
+        select! {
+            () = child() => {}
+            () = child() => {}
+        }
+    };
+    let size = size_of_val(&select);
+    assert!(size < 2 * child_size + 512, "{size} bytes for two of {child_size}");
+}

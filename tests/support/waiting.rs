@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use runtime::io::AsyncFd;
 use runtime::net::{TcpListener, UdpSocket};
 use runtime::task::LocalSet;
-use runtime::{Future as OurFuture, Promise, Runtime, Task, time};
+use runtime::{CapacityLimiter, Future as OurFuture, Promise, Runtime, Task, time};
 
 use crate::hostile::Meddle;
 use crate::{CountingWaker, Gate, tcp_pair, until};
@@ -140,6 +140,8 @@ pub fn primitives() -> Vec<Primitive> {
         shared("UdpSocket::recv_from", recv_from),
         shared("LocalSet::run_until", run_until),
         single("a local set", local_set),
+        single("gather_all", gathered),
+        shared("CapacityLimiter::acquire", acquire),
     ]
 }
 
@@ -491,4 +493,31 @@ fn local_set(_: &Runtime) -> Scene {
     let meddle = move || _ = glance(kept.clone());
     let finish = move || promise.set_result(()).expect("nobody else sets it");
     Scene { begin, meddle: Arc::new(meddle), clones: Vec::new(), finish: Box::new(finish) }
+}
+
+// --- several tasks, and limits ---
+
+fn gathered(rt: &Runtime) -> Scene {
+    let (task, gate) = gated(rt);
+    let (meddle, clones) = meddle_with_task(&task);
+    let begin = again(runtime::gather_all([task]), |all, cx| Pin::new(all).poll(cx).map(drop));
+    Scene { begin, meddle, clones, finish: Box::new(move || gate.open()) }
+}
+
+fn acquire(_: &Runtime) -> Scene {
+    let limiter = CapacityLimiter::new(1);
+    let taken = limiter.try_acquire().expect("nobody else has it");
+    let clones = vec![boxed(limiter.clone()), boxed(limiter.clone())];
+    let kept = limiter.clone();
+    let meddle = move || {
+        let _ = (glance(kept.acquire()), kept.try_acquire(), kept.stats());
+    };
+    let waited_for = limiter.clone();
+    let begin = anew(move || waited_for.acquire());
+    // One for each: a waiter that was served keeps its token until it looks.
+    let finish = move || {
+        limiter.set_total(PLENTY);
+        drop(taken);
+    };
+    Scene { begin, meddle: Arc::new(meddle), clones, finish: Box::new(finish) }
 }

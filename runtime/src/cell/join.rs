@@ -123,6 +123,12 @@ impl<T> Task<T> {
         unsafe { Header::cancel(self.pointer()) }
     }
 
+    /// As [`cancel`](Self::cancel); true only if nobody had asked before.
+    pub(crate) fn cancel_first(&self) -> bool {
+        // SAFETY: the handle's reference.
+        unsafe { Header::cancel_first(self.pointer()) == Some(true) }
+    }
+
     /// Asks the task to stop and waits until its destructors ran; a value that came first is returned.
     ///
     /// Dropping the returned future detaches the task, which stops all the same.

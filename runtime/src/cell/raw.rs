@@ -220,14 +220,24 @@ impl Header {
     /// # Safety
     /// The caller has a reference, or otherwise knows that the task is not complete.
     pub(super) unsafe fn cancel(header: NonNull<Header>) -> bool {
+        // SAFETY: passed on to the caller.
+        unsafe { Header::cancel_first(header) }.is_some()
+    }
+
+    /// Asks the task to stop; true if nobody had asked before, `None` if it had finished.
+    ///
+    /// # Safety
+    /// As for [`cancel`](Self::cancel).
+    pub(super) unsafe fn cancel_first(header: NonNull<Header>) -> Option<bool> {
         // SAFETY: the caller's reference.
-        match unsafe { header.as_ref() }.state.cancel() {
-            Cancel::Finished => return false,
+        let (cancel, first) = unsafe { header.as_ref() }.state.cancel_first();
+        match cancel {
+            Cancel::Finished => return None,
             Cancel::Asked => {}
             // SAFETY: the transition gave the right to enqueue.
             Cancel::Enqueue => unsafe { Header::schedule(header) },
         }
-        true
+        Some(first)
     }
 
     /// As [`cancel`](Self::cancel), but the right to enqueue goes to the caller.

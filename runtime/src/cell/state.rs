@@ -203,19 +203,25 @@ impl State {
 
     /// Asks the task to stop. The answer is sticky; the future is dropped by whoever polls next.
     pub(super) fn cancel(&self) -> Cancel {
+        self.cancel_first().0
+    }
+
+    /// As [`cancel`](Self::cancel); true if nobody had asked before.
+    pub(super) fn cancel_first(&self) -> (Cancel, bool) {
         let mut current = self.0.load(Ordering::Acquire);
         loop {
+            let first = current & CANCELLED == 0;
             if current & COMPLETE != 0 {
-                return Cancel::Finished;
+                return (Cancel::Finished, first);
             }
             let next = current | CANCELLED | SCHEDULED;
             // ORDERING: as in `wake_by_ref`: what the canceller wrote is visible to the destructors.
             match self.0.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) if current & (SCHEDULED | RUNNING) == 0 => return Cancel::Enqueue,
+                Ok(_) if current & (SCHEDULED | RUNNING) == 0 => return (Cancel::Enqueue, first),
                 Ok(_) if mutant!("cancel_ignores_running") && current & SCHEDULED == 0 => {
-                    return Cancel::Enqueue;
+                    return (Cancel::Enqueue, first);
                 }
-                Ok(_) => return Cancel::Asked,
+                Ok(_) => return (Cancel::Asked, first),
                 Err(now) => current = now,
             }
         }

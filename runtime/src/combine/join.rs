@@ -49,9 +49,10 @@ macro_rules! try_join {
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! __join {
-    (@expand $mode:ident $(($i:tt ($f:expr)))+) => {{
-        let started = ($($f,)+);
-        let mut futures = ($($crate::__private::std_pin!($crate::__private::MaybeDone::new(started.$i)),)+);
+    (@expand $mode:ident $((($i:tt $future:ident) ($f:expr)))+) => {{
+        // One variable for each: of a tuple that is taken apart all is kept across the await.
+        $(let $future = $f;)+
+        let mut futures = ($($crate::__private::std_pin!($crate::__private::MaybeDone::new($future)),)+);
         let branches = $crate::__private::count(&[$($i),+]);
         let mut first = 0;
         let outputs = $crate::__private::poll_fn(|cx: &mut ::core::task::Context<'_>| {
@@ -74,7 +75,7 @@ macro_rules! __join {
                 }
             }
             if waiting {
-                first = $crate::__private::$mode(first);
+                first = $crate::__private::$mode(first, branches);
                 return ::core::task::Poll::Pending;
             }
             $crate::__private::made_progress();
@@ -91,9 +92,10 @@ macro_rules! __join {
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! __try_join {
-    (@expand $mode:ident $(($i:tt ($f:expr)))+) => {{
-        let started = ($($f,)+);
-        let mut futures = ($($crate::__private::std_pin!($crate::__private::MaybeDone::new(started.$i)),)+);
+    (@expand $mode:ident $((($i:tt $future:ident) ($f:expr)))+) => {{
+        // One variable for each: of a tuple that is taken apart all is kept across the await.
+        $(let $future = $f;)+
+        let mut futures = ($($crate::__private::std_pin!($crate::__private::MaybeDone::new($future)),)+);
         let branches = $crate::__private::count(&[$($i),+]);
         let mut first = 0;
         let values = $crate::__private::poll_fn(|cx: &mut ::core::task::Context<'_>| {
@@ -120,7 +122,7 @@ macro_rules! __try_join {
                 }
             }
             if waiting {
-                first = $crate::__private::$mode(first);
+                first = $crate::__private::$mode(first, branches);
                 return ::core::task::Poll::Pending;
             }
             $crate::__private::made_progress();

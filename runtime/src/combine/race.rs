@@ -38,15 +38,16 @@ macro_rules! race {
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! __race {
-    (@expand $mode:ident $(($i:tt ($f:expr)))+) => {{
-        let started = ($($f,)+);
-        let mut futures = ($($crate::__private::std_pin!($crate::__private::into_future(started.$i)),)+);
+    (@expand $mode:ident $((($i:tt $future:ident) ($f:expr)))+) => {{
+        // One variable for each: of a tuple that is taken apart all is kept across the await.
+        $(let $future = $f;)+
+        let mut futures = ($($crate::__private::std_pin!($crate::__private::into_future($future)),)+);
         let branches = $crate::__private::count(&[$($i),+]);
         let output = $crate::__private::poll_fn(|cx: &mut ::core::task::Context<'_>| {
             if $crate::__private::must_give_way(cx) {
                 return ::core::task::Poll::Pending;
             }
-            let first = $crate::__private::$mode(branches);
+            let first = $crate::__private::$mode(0, branches);
             for turn in 0..branches {
                 match (first + turn) % branches {
                     $(

@@ -35,9 +35,9 @@
 /// - **Drop**, **cancel**: the futures are dropped with the macro's. A branch that loses is dropped at its await point:
 ///   what it had done until then is lost unless the future is cancel-safe.
 /// - **Panic** of a future or a handler goes to the caller; the futures are dropped.
-/// - **Fairness**: without `biased;` each branch is first equally often. A branch that is ready takes one unit of the
-///   task's [budget](crate::task::coop), so that a `select!` in a loop gives way to other tasks; a branch that uses the
-///   budget up does not keep the others from being seen.
+/// - **Fairness**: without `biased;` each branch is first equally often. A branch that is ready, whether its output fits
+///   or not, takes one unit of the task's [budget](crate::task::coop), and so does `else`: a `select!` in a loop gives way
+///   to other tasks. A branch that uses the budget up does not keep the others from being seen.
 ///
 /// # Panics
 /// If all branches are disabled and there is no `else`.
@@ -147,7 +147,7 @@ macro_rules! __select {
     (@expand $mode:ident [] $else:expr) => {
         $else
     };
-    (@expand $mode:ident [$((($i:tt $v:ident $any:tt) ($p:pat) ($f:expr) ($c:expr) ($h:expr)))+] $else:expr) => {{
+    (@expand $mode:ident [$((($i:tt $v:ident $future:ident $any:tt) ($p:pat) ($f:expr) ($c:expr) ($h:expr)))+] $else:expr) => {{
         let chosen = {
             let mut off = 0_u64;
             $(
@@ -156,15 +156,16 @@ macro_rules! __select {
                     off |= 1 << $i;
                 }
             )+
-            let started = ($($f,)+);
-            let mut futures = ($($crate::__private::std_pin!($crate::__private::into_future(started.$i)),)+);
+            // One variable for each: of a tuple that is taken apart all is kept across the await.
+            $(let $future = $f;)+
+            let mut futures = ($($crate::__private::std_pin!($crate::__private::into_future($future)),)+);
             let branches = $crate::__private::count(&[$($i),+]);
             let chosen = $crate::__private::poll_fn(
                 |cx: &mut ::core::task::Context<'_>| -> ::core::task::Poll<$crate::__private::Selected<$($any),+>> {
                     if $crate::__private::must_give_way(cx) {
                         return ::core::task::Poll::Pending;
                     }
-                    let first = $crate::__private::$mode(branches);
+                    let first = $crate::__private::$mode(0, branches);
                     let mut waiting = false;
                     for turn in 0..branches {
                         match (first + turn) % branches {
@@ -177,6 +178,8 @@ macro_rules! __select {
                                         ::core::task::Poll::Pending => waiting = true,
                                         ::core::task::Poll::Ready(output) => {
                                             off |= 1 << $i;
+                                            // Also if it does not fit: a loop may never meet one that does.
+                                            $crate::__private::made_progress();
                                             let mut fits = false;
                                             #[allow(unused_variables, unused_mut)]
                                             match output {
@@ -184,7 +187,6 @@ macro_rules! __select {
                                                 _ => {}
                                             }
                                             if fits {
-                                                $crate::__private::made_progress();
                                                 return ::core::task::Poll::Ready(
                                                     $crate::__private::Selected::$v(output),
                                                 );
@@ -199,6 +201,7 @@ macro_rules! __select {
                     if waiting {
                         ::core::task::Poll::Pending
                     } else {
+                        $crate::__private::made_progress();
                         ::core::task::Poll::Ready($crate::__private::Selected::Disabled)
                     }
                 },
@@ -222,13 +225,15 @@ macro_rules! __select {
     };
     (@number $mode:ident $($branches:tt)+) => {
         $crate::__select!(@munch $mode [] [
-            (0 V0 _) (1 V1 _) (2 V2 _) (3 V3 _) (4 V4 _) (5 V5 _) (6 V6 _) (7 V7 _) (8 V8 _) (9 V9 _)
-            (10 V10 _) (11 V11 _) (12 V12 _) (13 V13 _) (14 V14 _) (15 V15 _) (16 V16 _) (17 V17 _) (18 V18 _)
-            (19 V19 _) (20 V20 _) (21 V21 _) (22 V22 _) (23 V23 _) (24 V24 _) (25 V25 _) (26 V26 _) (27 V27 _)
-            (28 V28 _) (29 V29 _) (30 V30 _) (31 V31 _) (32 V32 _) (33 V33 _) (34 V34 _) (35 V35 _) (36 V36 _)
-            (37 V37 _) (38 V38 _) (39 V39 _) (40 V40 _) (41 V41 _) (42 V42 _) (43 V43 _) (44 V44 _) (45 V45 _)
-            (46 V46 _) (47 V47 _) (48 V48 _) (49 V49 _) (50 V50 _) (51 V51 _) (52 V52 _) (53 V53 _) (54 V54 _)
-            (55 V55 _) (56 V56 _) (57 V57 _) (58 V58 _) (59 V59 _) (60 V60 _) (61 V61 _) (62 V62 _) (63 V63 _)
+            (0 V0 f0 _) (1 V1 f1 _) (2 V2 f2 _) (3 V3 f3 _) (4 V4 f4 _) (5 V5 f5 _) (6 V6 f6 _) (7 V7 f7 _)
+            (8 V8 f8 _) (9 V9 f9 _) (10 V10 f10 _) (11 V11 f11 _) (12 V12 f12 _) (13 V13 f13 _) (14 V14 f14 _)
+            (15 V15 f15 _) (16 V16 f16 _) (17 V17 f17 _) (18 V18 f18 _) (19 V19 f19 _) (20 V20 f20 _) (21 V21 f21 _)
+            (22 V22 f22 _) (23 V23 f23 _) (24 V24 f24 _) (25 V25 f25 _) (26 V26 f26 _) (27 V27 f27 _) (28 V28 f28 _)
+            (29 V29 f29 _) (30 V30 f30 _) (31 V31 f31 _) (32 V32 f32 _) (33 V33 f33 _) (34 V34 f34 _) (35 V35 f35 _)
+            (36 V36 f36 _) (37 V37 f37 _) (38 V38 f38 _) (39 V39 f39 _) (40 V40 f40 _) (41 V41 f41 _) (42 V42 f42 _)
+            (43 V43 f43 _) (44 V44 f44 _) (45 V45 f45 _) (46 V46 f46 _) (47 V47 f47 _) (48 V48 f48 _) (49 V49 f49 _)
+            (50 V50 f50 _) (51 V51 f51 _) (52 V52 f52 _) (53 V53 f53 _) (54 V54 f54 _) (55 V55 f55 _) (56 V56 f56 _)
+            (57 V57 f57 _) (58 V58 f58 _) (59 V59 f59 _) (60 V60 f60 _) (61 V61 f61 _) (62 V62 f62 _) (63 V63 f63 _)
         ] $($branches)+)
     };
 }

@@ -23,18 +23,18 @@ pub fn count(branches: &[u32]) -> u32 {
 }
 
 /// Begins with the first of `branches`.
-pub fn from_first(_branches: u32) -> u32 {
+pub fn from_first(_last: u32, _branches: u32) -> u32 {
     0
 }
 
 /// Begins with any of `branches`.
-pub fn from_any(branches: u32) -> u32 {
+pub fn from_any(_last: u32, branches: u32) -> u32 {
     RNG.with(|rng| rng.borrow_mut().below(branches as usize)) as u32
 }
 
-/// Begins one further than the last time; the macros take it modulo the number of branches, of which there are at most 64.
-pub fn from_next(first: u32) -> u32 {
-    (first + 1) % 64
+/// Begins one further than the `last` time.
+pub fn from_next(last: u32, branches: u32) -> u32 {
+    (last + 1) % branches
 }
 
 /// [`IntoFuture::into_future`], whatever traits are in scope.

@@ -35,7 +35,7 @@ use crate::error::Error;
 /// ```
 pub fn gather_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> GatherAll<T> {
     let crew = Crew::of(tasks);
-    GatherAll { values: (0..crew.len()).map(|_| None).collect(), crew, failure: None }
+    GatherAll { values: (0..crew.len()).map(|_| None).collect(), crew, failure: None, done: false }
 }
 
 /// The future of [`gather_all`].
@@ -45,6 +45,8 @@ pub struct GatherAll<T> {
     crew: Crew<T>,
     values: Vec<Option<T>>,
     failure: Option<Error>,
+    /// The result was given.
+    done: bool,
 }
 
 impl<T> Unpin for GatherAll<T> {}
@@ -70,7 +72,9 @@ impl<T> Future for GatherAll<T> {
     type Output = Result<Vec<T>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Vec<T>, Error>> {
+        assert!(!self.done, "gather_all was polled after it was ready");
         ready!(self.poll_values(cx));
+        self.done = true;
         let values = std::mem::take(&mut self.values);
         Poll::Ready(match self.failure.take() {
             Some(error) => Err(error),

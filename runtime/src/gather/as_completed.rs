@@ -1,17 +1,16 @@
 //! Results as they come.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use super::crew::Crew;
+use super::crew::{self, Crew};
 use crate::cell::Task;
 use crate::error::Error;
 
 /// The results of tasks in the order in which they end, each as soon as it is there.
 ///
 /// The tasks belong to the call from the moment it is made, and run on whether anybody asks for the next result or not.
-/// A result costs the same whatever the number of the other tasks.
+/// A result costs the same whatever the number of the other tasks. [`push`](AsCompleted::push) adds more of them.
 ///
 /// - **Drop**: the tasks whose results were not taken are cancelled, not waited for.
 /// - **Panic**, **cancel** of a task is its result; the others go on.
@@ -32,6 +31,26 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
 
 /// What [`as_completed`] gives: results with [`next`](Self::next), or as a `futures_core::Stream` with the feature
 /// `stream`.
+///
+/// More tasks can be added while results are taken; [`new`](Self::new) begins with none. tokio calls that a `JoinSet`.
+///
+/// - **Drop**: the tasks whose results were not taken are cancelled, not waited for.
+///
+/// ```
+/// # runtime::block_on(async {
+/// let mut downloads = runtime::AsCompleted::new();
+/// downloads.push(runtime::spawn(async { 3 }));
+/// let mut done = Vec::new();
+/// while let Some(page) = downloads.next().await {
+///     let page = page.unwrap();
+///     done.push(page);
+///     if page > 0 {
+///         downloads.push(runtime::spawn(async move { page - 1 })); // it links to another one
+///     }
+/// }
+/// assert_eq!(done, [3, 2, 1, 0]);
+/// # });
+/// ```
 #[must_use = "dropping it cancels the tasks"]
 pub struct AsCompleted<T> {
     crew: Crew<T>,
@@ -40,11 +59,34 @@ pub struct AsCompleted<T> {
 impl<T> Unpin for AsCompleted<T> {}
 
 impl<T> AsCompleted<T> {
-    /// The next result, or `None` once all were given.
+    /// No tasks yet; [`push`](Self::push) adds one.
+    pub fn new() -> Self {
+        AsCompleted { crew: Crew::new(0) }
+    }
+
+    /// Adds a task, which belongs to this from here on. One that has ended already is the next after those that ended
+    /// before it was added.
     ///
-    /// Cancel-safe: dropping the call loses nothing.
+    /// It wakes whoever waits by [`poll_next`](Self::poll_next) if the task has ended.
+    ///
+    /// ```
+    /// # runtime::block_on(async {
+    /// let mut results = runtime::AsCompleted::new();
+    /// assert!(results.next().await.is_none());
+    /// results.push(runtime::spawn(async { 7 }));
+    /// assert_eq!(results.next().await.unwrap().unwrap(), 7);
+    /// # });
+    /// ```
+    pub fn push(&mut self, task: Task<T>) {
+        // Results come without their places.
+        self.crew.push(0, task.abort_on_drop());
+    }
+
+    /// The next result, or `None` if all were given; after another [`push`](Self::push) there are more.
+    ///
+    /// Cancel-safe: dropping the call loses nothing, and leaves no waker behind.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        crew::next(self, |this| &this.crew, Self::poll_next).await
     }
 
     /// [`next`](Self::next) as a poll function.
@@ -58,9 +100,15 @@ impl<T> AsCompleted<T> {
         self.crew.len()
     }
 
-    /// True if no more results come.
+    /// True if no more results come, unless a task is added.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<T> Default for AsCompleted<T> {
+    fn default() -> Self {
+        AsCompleted::new()
     }
 }
 

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::cell::Task;
 use crate::coop::BudgetGuard;
+use crate::error::drop_quietly;
 use crate::loom::lock::Mutex;
 
 /// The numbers of the tasks that have ended, and who wants to know.
@@ -86,14 +87,16 @@ impl Board {
         // A waker that is left needlessly costs one wake-up; one that is not left could cost the last.
         let old = chalk.waiting.replace(new);
         drop(chalk);
-        drop(old);
+        // It may be another awaiter's: a panic of its destructor is not ours.
+        drop_quietly(old);
         number.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Forgets who waits.
     pub(super) fn leave(&self) {
         let waiting = self.0.lock().waiting.take();
-        drop(waiting);
+        // This runs in destructors.
+        drop_quietly(waiting);
     }
 }
 

@@ -68,7 +68,7 @@ impl<T> Crew<T> {
         let number = ready!(self.board.poll_next(cx.waker()));
         unit.made_progress();
         let Member { place, task } = self.members.remove(number);
-        debug_assert!(task.is_finished(), "a bell is rung when its task is complete");
+        debug_assert!(task.is_finished() || task.id().is_lost(), "a bell is rung when its task is complete");
         Poll::Ready(Some((place, task)))
     }
 
@@ -84,6 +84,41 @@ impl<T> Crew<T> {
             drop(ended);
         }
         Poll::Ready(())
+    }
+}
+
+/// One result of whoever owns a crew.
+pub(super) struct Next<'a, S, T, R> {
+    owner: &'a mut S,
+    crew: fn(&S) -> &Crew<T>,
+    poll: fn(&mut S, &mut Context<'_>) -> Poll<R>,
+    waits: bool,
+}
+
+/// What `poll` gives, which waits for tasks of `crew`. Dropping it leaves no waker behind.
+pub(super) fn next<'a, S, T, R>(
+    owner: &'a mut S,
+    crew: fn(&S) -> &Crew<T>,
+    poll: fn(&mut S, &mut Context<'_>) -> Poll<R>,
+) -> Next<'a, S, T, R> {
+    Next { owner, crew, poll, waits: false }
+}
+
+impl<S, T, R> Future for Next<'_, S, T, R> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let polled = (self.poll)(self.owner, cx);
+        self.waits = polled.is_pending();
+        polled
+    }
+}
+
+impl<S, T, R> Drop for Next<'_, S, T, R> {
+    fn drop(&mut self) {
+        if self.waits {
+            (self.crew)(self.owner).board.leave();
+        }
     }
 }
 

@@ -48,7 +48,7 @@ where
 {
     assert!(n > 0, "map_concurrent needs a limit of at least 1: with 0 nothing could ever start");
     let calls = Calls::new(items.into_iter(), n, f, Location::caller());
-    MapConcurrent { calls, results: Vec::new() }
+    MapConcurrent { calls, results: Vec::new(), done: false }
 }
 
 /// The future of [`map_concurrent`], and the beginning of its two streams.
@@ -56,6 +56,8 @@ where
 pub struct MapConcurrent<I, F, Fut: Future> {
     calls: Calls<I, F, Fut::Output>,
     results: Vec<Option<Result<Fut::Output, Error>>>,
+    /// They were given.
+    done: bool,
 }
 
 impl<I, F, Fut> MapConcurrent<I, F, Fut>
@@ -114,6 +116,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        assert!(!this.done, "map_concurrent was polled after it was ready");
         loop {
             this.calls.fill(0);
             let next = ready!(this.calls.crew.poll_next(cx));
@@ -123,6 +126,7 @@ where
                 None => break,
             }
         }
+        this.done = true;
         let results = std::mem::take(&mut this.results);
         Poll::Ready(results.into_iter().map(|result| result.expect("each call has ended")).collect())
     }

@@ -28,7 +28,7 @@ use crate::error::Error;
 /// ```
 pub fn gather_settled<T>(tasks: impl IntoIterator<Item = Task<T>>) -> GatherSettled<T> {
     let crew = Crew::of(tasks);
-    GatherSettled { results: (0..crew.len()).map(|_| None).collect(), crew }
+    GatherSettled { results: (0..crew.len()).map(|_| None).collect(), crew, done: false }
 }
 
 /// The future of [`gather_settled`].
@@ -37,6 +37,8 @@ pub fn gather_settled<T>(tasks: impl IntoIterator<Item = Task<T>>) -> GatherSett
 pub struct GatherSettled<T> {
     crew: Crew<T>,
     results: Vec<Option<Result<T, Error>>>,
+    /// They were given.
+    done: bool,
 }
 
 impl<T> Unpin for GatherSettled<T> {}
@@ -45,9 +47,11 @@ impl<T> Future for GatherSettled<T> {
     type Output = Vec<Result<T, Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Result<T, Error>>> {
+        assert!(!self.done, "gather_settled was polled after it was ready");
         while let Some((place, result)) = ready!(self.crew.poll_next(cx)) {
             self.results[place] = Some(result);
         }
+        self.done = true;
         let results = std::mem::take(&mut self.results);
         Poll::Ready(results.into_iter().map(|result| result.expect("each task has ended")).collect())
     }

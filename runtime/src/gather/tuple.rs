@@ -4,18 +4,21 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::cell::{AbortOnDrop, Task};
+use crate::cell::AbortOnDrop;
 use crate::error::Error;
 
-/// Runs each future as a task, at the same time, and gives a tuple of their values, or the first failure.
+/// Runs each future as a task, at the same time, and gives a tuple of their values, or a failure.
 ///
 /// Gives a future, whose output is `Result<(A, B, ..), Error>`; the tasks start at once, whether it is awaited or not.
 /// A task fails if it panics or its runtime is shut down. At the first failure the others are cancelled, and the result is
 /// there once they have ended and their destructors ran. A future whose output is a `Result` has not failed by giving
-/// `Err`: that is a value in the tuple. Up to 12 futures, which have to be `Send` and `'static`. For any number of
+/// `Err`: that is a value in the tuple. Therefore pass coroutines and not a [`Task`](crate::Task), which is a future of a
+/// `Result` as well. Of several tasks that have failed since the last look it is the failure of the first argument that
+/// is given. Up to 12 futures, which have to be `Send` and `'static`. For any number of
 /// tasks see [`gather_all`](crate::gather_all()); to wait in one task, with futures that borrow, [`join!`](crate::join).
 ///
-/// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; values that are there are dropped.
+/// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; values that are there are dropped. So are
+///   those that run when a later argument panics or leaves the function (`?`).
 /// - **Panic** of a future is its task's failure. One that comes after the first failure is reported as that of a
 ///   detached task.
 ///
@@ -28,7 +31,7 @@ use crate::error::Error;
 #[macro_export]
 macro_rules! gather {
     ($($future:expr),* $(,)?) => {
-        $crate::__private::gather_tuple(($($crate::spawn($future),)*))
+        $crate::__private::gather_tuple(($($crate::spawn($future).abort_on_drop(),)*))
     };
 }
 
@@ -37,7 +40,7 @@ pub fn gather_tuple<T: Tasks>(tasks: T) -> Gather<T> {
     Gather { members: tasks.into_members(), failure: None }
 }
 
-/// A tuple of tasks.
+/// A tuple of tasks, which are cancelled if a later argument of the macro panics or leaves the function.
 #[diagnostic::on_unimplemented(
     message = "gather! takes at most 12 futures",
     note = "gather_all takes any number of tasks of one type; gather! can be nested"
@@ -75,8 +78,8 @@ pub struct Member<T> {
 }
 
 impl<T> Member<T> {
-    fn new(task: Task<T>) -> Self {
-        Member { task: Some(task.abort_on_drop()), value: None }
+    fn new(task: AbortOnDrop<T>) -> Self {
+        Member { task: Some(task), value: None }
     }
 
     fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -153,7 +156,7 @@ impl<T: Tasks> fmt::Debug for Gather<T> {
 
 macro_rules! tuples {
     ($($T:ident)*) => {
-        impl<$($T),*> Tasks for ($(Task<$T>,)*) {
+        impl<$($T),*> Tasks for ($(AbortOnDrop<$T>,)*) {
             type Members = ($(Member<$T>,)*);
 
             #[expect(non_snake_case, reason = "one name for a type and its task")]

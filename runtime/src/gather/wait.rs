@@ -62,9 +62,14 @@ pub async fn wait<T>(tasks: &mut Vec<Task<T>>, when: When, limit: Option<Duratio
         }
     }
     // From here to the end nothing waits, so a list that is taken apart is never dropped.
-    let (ended, rest) = std::mem::take(tasks).into_iter().partition(Task::is_finished);
+    let (ended, rest) = std::mem::take(tasks).into_iter().partition(has_ended);
     *tasks = rest;
     ended
+}
+
+/// One that a parent process goes on with has ended here: awaiting it gives an error at once.
+fn has_ended<T>(task: &Task<T>) -> bool {
+    task.is_finished() || task.id().is_lost()
 }
 
 /// A look at borrowed tasks. When it goes nothing of it is left with them.

@@ -40,7 +40,8 @@ pub fn wait_for<T>(limit: Duration, task: Task<T>) -> impl Future<Output = Resul
     async move {
         let in_time = (&mut limited).await.is_ok();
         let mut task = limited.into_inner().0;
-        let asked = !in_time && task.cancel();
+        // If somebody else asked before, the cancel is theirs.
+        let asked = !in_time && task.task().cancel_first();
         task.task().done().await;
         match output(task) {
             Err(error) if asked && error.is_cancelled() => Err(Error::timed_out()),

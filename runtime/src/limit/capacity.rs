@@ -108,6 +108,9 @@ impl CapacityLimiter {
     /// # Cancellation
     /// Dropping the future gives up the place in the line. A token that it was given already goes to the next one.
     ///
+    /// # Panics
+    /// The future, if it is polled after it has given its permit.
+    ///
     /// ```
     /// let limiter = runtime::CapacityLimiter::new(1);
     /// runtime::block_on(async {
@@ -300,10 +303,11 @@ impl Acquire {
                 self.place = Place::InLine(place);
                 return false;
             }
-            Place::Gone => panic!("CapacityLimiter::acquire was polled after it had given its permit"),
+            Place::Gone => unreachable!("looked for before the lock was taken"),
         };
         drop(state);
-        drop(unused);
+        // It may be another awaiter's: a panic of its destructor is not ours, and would take the token along.
+        drop_quietly(unused);
         served
     }
 }
@@ -312,6 +316,8 @@ impl Future for Acquire {
     type Output = Permit;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
+        let gone = matches!(self.place, Place::Gone);
+        assert!(!gone, "CapacityLimiter::acquire was polled after it had given its permit");
         let unit = ready!(coop::poll_proceed(cx));
         if !self.look(cx.waker()) {
             return Poll::Pending;

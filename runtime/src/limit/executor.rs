@@ -72,6 +72,9 @@ impl BlockingPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + Sync + 'static,
     {
+        if self.queue.is_lost() {
+            return Err(Error::lost());
+        }
         let (promise, future) = Promise::new();
         let ticket = Arc::new(self.queue.ticket());
         ticket.watch(&promise);
@@ -148,6 +151,8 @@ impl BlockingPool {
     /// ```
     pub fn shutdown(&self, wait: bool, cancel_queued: bool) -> Shutdown {
         self.queue.close(cancel_queued);
+        // In a child process nobody would tell, and nothing of the pool runs there.
+        let wait = wait && !self.queue.is_lost();
         Shutdown(wait.then(|| self.queue.ended()))
     }
 }
@@ -190,16 +195,16 @@ where
     fn run(self: Box<Self>) {
         let Call { f, promise, captured } = *self;
         if promise.is_cancelled() {
-            drop_quietly(f);
+            drop_quietly((f, captured));
         } else {
             promise.set_with::<Error>(|| Ok(inherit::run(captured, f)));
         }
     }
 
     fn fail(self: Box<Self>, error: Error) {
-        let Call { f, promise, .. } = *self;
+        let Call { f, promise, captured } = *self;
         // As for a task: the captured values go first, then everybody learns.
-        drop_quietly(f);
+        drop_quietly((f, captured));
         let _ = promise.set_exception(error);
     }
 

@@ -4,7 +4,8 @@
 //! A worker is one job of the runtime's blocking pool that takes jobs from here until there are none. *Submit* queues the
 //! job and, if fewer than `most` work, counts one more and starts it; a *worker* that finds the queue empty stops counting
 //! under the same lock. So a job in the queue always has somebody who will look. A worker that the runtime refuses to
-//! run, because it was shut down or the system has no thread, stops counting too; the last one fails what is queued.
+//! run, because it was shut down or the system has no thread, stops counting too; the last one fails what is queued
+//! before that. *Close* counts as a worker while it fails the jobs that it takes out: the end is told after the last job's.
 //!
 //! # A job that is cancelled
 //! The promise tells its [`Watch`] that it was settled from outside; that takes the job out of the queue. The watch is
@@ -19,6 +20,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::coop::BudgetGuard;
 use crate::error::{Error, drop_quietly};
+use crate::fork::Birth;
 use crate::handle::Handle;
 use crate::loom::lock::{Mutex, MutexGuard};
 use crate::promise::{Future, Promise};
@@ -38,6 +40,7 @@ pub(super) trait Job: Send {
 /// What all of a pool share.
 pub(super) struct Queue {
     runtime: Handle,
+    birth: Birth,
     most: usize,
     state: Mutex<State>,
     /// Done once the pool is shut down and nothing is left to do.
@@ -73,7 +76,12 @@ impl Queue {
     pub(super) fn new(runtime: Handle, most: usize) -> Arc<Self> {
         let (end, ended) = Promise::new();
         let state = State { waiting: BTreeMap::new(), next: 0, working: 0, closed: false, end: Some(end) };
-        Arc::new(Queue { runtime, most, state: Mutex::new(state), ended })
+        Arc::new(Queue { runtime, birth: Birth::now(), most, state: Mutex::new(state), ended })
+    }
+
+    /// True in a child process, where nobody works and the lock may be held for ever.
+    pub(super) fn is_lost(&self) -> bool {
+        self.birth.is_lost()
     }
 
     pub(super) fn ended(&self) -> Future<()> {
@@ -109,16 +117,23 @@ impl Queue {
 
     /// Refuses new jobs, and drops those that wait if told so.
     pub(super) fn close(&self, cancel_queued: bool) {
+        if self.is_lost() {
+            return;
+        }
         let mut state = self.state.lock();
         state.closed = true;
         let dropped = if cancel_queued { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
-        let end = state.end();
+        // It has not ended before they have failed.
+        state.working += 1;
         drop(state);
         dropped.into_values().for_each(|job| job.fail(Error::cancelled()));
-        announce(end);
+        Queue::leave(self.state.lock());
     }
 
     pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_lost() {
+            return f.debug_struct(name).field("max_workers", &self.most).finish_non_exhaustive();
+        }
         let (queued, working, closed) = {
             let state = self.state.lock();
             (state.waiting.len(), state.working, state.closed)
@@ -133,6 +148,9 @@ impl Queue {
 
     /// Takes a job out whose reader gave it up.
     fn withdraw(&self, number: u64) {
+        if self.is_lost() {
+            return;
+        }
         let mut state = self.state.lock();
         let cancelled = state.waiting.get(&number).is_some_and(|job| job.is_cancelled());
         let job = if cancelled { state.waiting.remove(&number) } else { None };
@@ -219,8 +237,14 @@ impl Drop for Worker {
 
 /// A worker leaves for good; if it was the last, nobody will look at the queue, and what is in it fails.
 fn refuse(queue: &Queue, error: &Error) {
-    let mut state = queue.state.lock();
-    let orphans = if state.working == 1 { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
-    Queue::leave(state);
-    orphans.into_values().for_each(|job| job.fail(error.clone()));
+    loop {
+        let mut state = queue.state.lock();
+        if state.working > 1 || state.waiting.is_empty() {
+            return Queue::leave(state);
+        }
+        let orphans = std::mem::take(&mut state.waiting);
+        drop(state);
+        // Before it stops counting: the queue has not ended before they have failed.
+        orphans.into_values().for_each(|job| job.fail(error.clone()));
+    }
 }

@@ -38,7 +38,7 @@ impl<T> Audience<T> {
         }
     }
 
-    /// A key larger than all before it, for waiters and callbacks alike.
+    /// A key larger than all before it, for a waiter.
     pub(super) fn next_key(&mut self) -> Key {
         // 2^64 waits at one a nanosecond take 584 years.
         self.last_key = self.last_key.saturating_add(1);

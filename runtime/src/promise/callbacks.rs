@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc as StdArc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::audience::Event;
 use super::cell::Cell;
@@ -19,16 +21,16 @@ const BATCH: usize = 128;
 
 /// Names one registered callback of one future, for [`Future::remove_done_callback`](super::Future::remove_done_callback).
 ///
-/// It means nothing to other futures: they find no callback under it.
+/// It means nothing to other futures, and is never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CallbackId {
-    cell: usize,
-    key: Key,
-}
+pub struct CallbackId(Key);
+
+/// The last number that a callback was given.
+static LAST: AtomicU64 = AtomicU64::new(0);
 
 impl fmt::Debug for CallbackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CallbackId({})", self.key.0)
+        write!(f, "CallbackId({})", self.0.0)
     }
 }
 
@@ -106,6 +108,14 @@ impl<T> Callback<T> {
     }
 }
 
+/// A number that no callback of any future has had. Under a future's lock they rise, which makes them its order.
+fn next_key() -> Key {
+    // ORDERING: Relaxed, the lock orders those of one future.
+    let last = LAST.fetch_add(1, Ordering::Relaxed);
+    // 2^64 callbacks at one a nanosecond take 584 years.
+    Key(NonZeroU64::MIN.saturating_add(last))
+}
+
 impl<T: Send + Sync + 'static> Cell<T> {
     pub(super) fn add_callback(
         cell: &Arc<Cell<T>>,
@@ -115,7 +125,7 @@ impl<T: Send + Sync + 'static> Cell<T> {
         cell.retain_reader();
         let callback = Callback { function, executor, launch: launch::<T> };
         let mut audience = cell.audience.lock();
-        let key = audience.next_key();
+        let key = next_key();
         audience.callbacks.waiting.insert(key, callback);
         // If it is pending still, the settler starts the drain: it takes this lock after us.
         let start = if cell.has_happened(Event::Done) { audience.callbacks.start() } else { None };
@@ -123,27 +133,19 @@ impl<T: Send + Sync + 'static> Cell<T> {
         if let Some(start) = start {
             start.launch(cell.clone());
         }
-        CallbackId { cell: cell.address(), key }
+        CallbackId(key)
     }
 }
 
 impl<T> Cell<T> {
     /// True if it was there; it is dropped and never runs.
     pub(super) fn remove_callback(&self, id: CallbackId) -> bool {
-        if id.cell != self.address() {
-            return false;
-        }
-        let removed = self.audience.lock().callbacks.waiting.remove(&id.key);
+        let removed = self.audience.lock().callbacks.waiting.remove(&id.0);
         if removed.is_some() {
             self.release_reader();
         }
         assert_none_held();
         removed.is_some()
-    }
-
-    /// Which cell this is, for as long as it lives.
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
     }
 }
 
@@ -191,11 +193,12 @@ impl<T: Send + Sync + 'static> Drop for Drain<T> {
 
 /// Drops the callbacks of a dead executor and passes the drain on to those of others.
 fn refuse<T: Send + Sync + 'static>(cell: &Arc<Cell<T>>, executor: &StdArc<dyn Executor>) {
-    let all = std::mem::take(&mut cell.audience.lock().callbacks.waiting);
-    let (dead, mut alive): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        all.into_iter().partition(|(_, callback)| StdArc::ptr_eq(&callback.executor, executor));
     let mut audience = cell.audience.lock();
-    audience.callbacks.waiting.append(&mut alive);
+    // Under one lock, or those of others could not be found meanwhile.
+    let all = std::mem::take(&mut audience.callbacks.waiting);
+    let (dead, alive): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.into_iter().partition(|(_, callback)| StdArc::ptr_eq(&callback.executor, executor));
+    audience.callbacks.waiting = alive;
     let start = audience.callbacks.hand_over();
     drop(audience);
     for callback in dead.into_values() {

@@ -158,10 +158,9 @@ impl<T> Future<T> {
     /// A callback may be removed also after completion, as long as its turn has not come. A panic of its destructor
     /// goes to the caller.
     ///
-    /// ```no_run
-    /// # fn id_of(future: &runtime::Future<u8>) -> runtime::CallbackId { unimplemented!() }
+    /// ```
     /// let (promise, future) = runtime::Promise::new();
-    /// let id = id_of(&future); // from add_done_callback
+    /// let id = future.add_done_callback(|_| unreachable!("it was removed"));
     /// assert!(future.remove_done_callback(id));
     /// assert!(!future.remove_done_callback(id));
     /// promise.set_result(1).unwrap();

@@ -1,9 +1,9 @@
 //! The results of `map_concurrent` as they come.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use super::super::crew;
 use super::Calls;
 use crate::error::Error;
 
@@ -32,9 +32,9 @@ where
 
     /// The next result, or `None` once all were given.
     ///
-    /// Cancel-safe: dropping the call loses nothing, and what it has started runs on.
+    /// Cancel-safe: dropping the call loses nothing and leaves no waker behind, and what it has started runs on.
     pub async fn next(&mut self) -> Option<Result<Fut::Output, Error>> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        crew::next(self, |this| &this.calls.crew, Self::poll_next).await
     }
 
     /// [`next`](Self::next) as a poll function.

@@ -201,3 +201,25 @@ fn callbacks_registered_while_it_is_set_run_once_each_and_one_at_a_time() {
         }
     }
 }
+
+#[test]
+fn callbacks_can_be_removed_while_those_of_a_dead_executor_are_dropped() {
+    let (dead, alive) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
+    let future = Future::ready(1);
+    for _ in 0..20_000 {
+        future.add_done_callback_on(dead.clone(), |_| {});
+    }
+    let ids: Vec<_> = (0..20_000).map(|_| future.add_done_callback_on(alive.clone(), |_| {})).collect();
+    let barrier = Barrier::new(2);
+    thread::scope(|scope| {
+        let end = scope.spawn(|| {
+            barrier.wait();
+            dead.shut_down();
+        });
+        barrier.wait();
+        for id in ids {
+            assert!(future.remove_done_callback(id));
+        }
+        end.join().unwrap();
+    });
+}
