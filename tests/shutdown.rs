@@ -333,6 +333,21 @@ fn the_report_counts_what_finished_within_the_grace() {
 }
 
 #[test]
+fn a_job_that_was_just_handed_to_an_idle_thread_has_the_grace() {
+    within(PATIENCE, || {
+        for _ in 0..100 {
+            let rt = multi(1);
+            let idle = || rt.metrics().idle_blocking_threads() == 1;
+            rt.spawn_blocking(|| ()).wait().unwrap();
+            until(idle);
+            let job = rt.spawn_blocking(|| 1);
+            rt.shutdown(PATIENCE);
+            assert_eq!(job.wait().unwrap(), 1);
+        }
+    });
+}
+
+#[test]
 fn the_grace_ends_as_soon_as_nothing_is_left() {
     within(PATIENCE, || {
         let rt = multi(1);

@@ -72,6 +72,8 @@ struct State {
     threads: usize,
     /// Of those, the ones that were started for a job and have not looked at the queue yet.
     coming: usize,
+    /// Jobs that lie on the bench of a thread which has not woken up yet: neither queued nor running.
+    handed: usize,
     /// The threads that run jobs.
     at_work: Slab<ThreadId>,
     /// Somebody looks after the queue.
@@ -193,6 +195,7 @@ impl Pool {
             idle: Vec::new(),
             threads: 0,
             coming: 0,
+            handed: 0,
             at_work: Slab::new(),
             scouting: false,
             scout: None,
@@ -268,6 +271,7 @@ impl Pool {
         let needs_scout = room && !free && !state.scouting;
         if !(needs_scout && state.idle.len() == 1) {
             if let Some(bench) = state.idle.pop() {
+                state.handed += 1;
                 bench.give(Order::Run(job));
                 return Deal::Wake(bench);
             }
@@ -330,21 +334,25 @@ impl Pool {
         orphans.into_iter().for_each(|queued| queued.job.fail(error.clone()));
     }
 
-    /// Refuses new jobs and fails those that wait; running ones go on.
-    pub(crate) fn close(&self) {
-        let (queued, asleep) = {
+    /// Refuses new jobs and fails those that have not begun, whose number it returns; running ones go on.
+    pub(crate) fn close(&self) -> usize {
+        let (queued, handed, asleep) = {
             let mut state = self.state.lock();
             state.closed = true;
             let asleep: Vec<_> = state.idle.iter().chain(&state.scout).cloned().collect();
-            (std::mem::take(&mut state.queue), asleep)
+            (std::mem::take(&mut state.queue), state.handed, asleep)
         };
+        let failed = queued.len() + handed;
         queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown()));
         asleep.iter().for_each(|bench| bench.parker.unpark());
+        failed
     }
 
     /// Waits until every job is done, for at most `grace`.
     pub(crate) fn wait_until_empty(&self, grace: Duration) {
-        self.wait_while(grace, |state| !state.at_work.is_empty() || !state.queue.is_empty());
+        self.wait_while(grace, |state| {
+            !state.at_work.is_empty() || !state.queue.is_empty() || state.handed > 0
+        });
     }
 
     /// Waits until every thread has ended, for at most `grace`; the number of those that have not.

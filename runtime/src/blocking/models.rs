@@ -121,6 +121,18 @@ fn a_job_that_meets_the_end_of_an_idle_thread_runs_or_fails() {
     });
 }
 
+/// Also while it lies on the bench of a thread that has not woken up.
+#[test]
+fn a_wait_for_every_job_lets_none_be_failed() {
+    model(1, 1, |pool| {
+        block_on(spawn(pool, || ())).unwrap();
+        let second = spawn(pool, || 2);
+        pool.wait_until_empty(Duration::MAX);
+        pool.close();
+        assert_eq!(block_on(second).unwrap(), 2);
+    });
+}
+
 #[test]
 fn jobs_fail_when_no_thread_starts() {
     model(2, 0, |pool| {

@@ -90,8 +90,7 @@ impl Handle {
             self.wait_for_tasks(grace);
         }
         let finished = to_usize(shared.snapshot().completed - before);
-        let cancelled = shared.snapshot().live + pool.figures().queued;
-        pool.close();
+        let cancelled = shared.snapshot().live + pool.close();
         shared.stop();
         let mut report = ShutdownReport { finished, cancelled, stuck: Vec::new(), blocking_stuck: 0 };
         if inside {
