@@ -275,6 +275,34 @@ fn a_pool_refused_in_the_middle_of_a_load_goes_on_with_what_it_has_and_grows_lat
 }
 
 #[test]
+fn a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it() {
+    refused("a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it", 65511, || {
+        let rt = Runtime::builder().worker_threads(1).build().unwrap();
+        // Its worker has a thread from here on.
+        rt.spawn(async {}).wait().unwrap();
+        let meeting = Arc::new(std::sync::Barrier::new(2));
+        let (entered, begun) = mpsc::channel();
+        let first = {
+            let meeting = meeting.clone();
+            rt.spawn_blocking(move || {
+                entered.send(()).unwrap();
+                meeting.wait();
+            })
+        };
+        begun.recv().unwrap();
+        let limit = Limit::of_one_thread();
+        // The one thread there is waits for this job.
+        let second = rt.spawn_blocking(move || {
+            meeting.wait();
+        });
+        limit.lift();
+        promptly(|| second.wait()).unwrap();
+        first.wait().unwrap();
+        promptly(|| drop(rt));
+    });
+}
+
+#[test]
 fn threads_refused_for_want_of_memory_are_errors_until_there_is_some() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -19,11 +19,14 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::blocking::{Pool, free_threads};
 use crate::cell::{self, Meta, Task};
 use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
+use crate::driver::duration_to_ns;
 use crate::error::drop_quietly;
 use crate::inherit;
 use crate::scheduler::{self, Shared};
@@ -125,6 +128,14 @@ impl Host for Inner {
             body();
             hooks.run_stop();
         })
+    }
+
+    fn wake_later(&self, delay: Duration, waker: &Waker) {
+        let now = self.shared.driver().clock().now();
+        // Nobody takes it back: it goes off, or ends with the runtime.
+        if self.shared.arm(now, now.saturating_add(duration_to_ns(delay)), waker).is_none() {
+            waker.wake_by_ref();
+        }
     }
 
     fn stalled(&self, stall: Stall) {
