@@ -5,6 +5,7 @@
 //! blocking pool. Elsewhere the process-wide default: the one that `#[runtime::main]` installed while it lives, or else
 //! one that is built on first use. So there is always a runtime, and library code needs no set-up.
 
+mod alive;
 mod config;
 mod default;
 mod driver;
@@ -32,6 +33,7 @@ use crate::inherit;
 use crate::scheduler::{self, Shared};
 use crate::{fork, id};
 
+use alive::Alive;
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
 pub(crate) use driver::{arm, clock_changed, clock_now, driver, reactor};
@@ -56,6 +58,7 @@ pub(crate) struct Inner {
     config: Config,
     id: u64,
     stop: stop::Stop,
+    alive: Arc<Alive>,
     acted: unobserved::Acted,
 }
 
@@ -74,6 +77,7 @@ impl Inner {
             config,
             id,
             stop: stop::Stop::default(),
+            alive: Arc::default(),
             acted: unobserved::Acted::default(),
         });
         let host: Arc<dyn Host> = inner.clone();
@@ -116,7 +120,9 @@ impl Host for Inner {
         if let Some(bytes) = self.config.thread_stack_size {
             builder = builder.stack_size(bytes);
         }
+        let alive = self.alive.one_more();
         builder.spawn(move || {
+            let _alive = alive;
             stop::set_own(handle.id());
             let hooks = handle.inner.config.hooks.clone();
             let _entered = handle.enter();
@@ -167,8 +173,7 @@ impl Host for Inner {
 
 impl Executor for Inner {
     fn execute(&self, job: Job) {
-        // Bare: the thread that completes a future has no values for the callbacks of others.
-        drop(self.shared.spawn_bare(async move { job() }, (), Location::caller()));
+        self.shared.run_owed(job, Location::caller());
     }
 
     fn report(&self, unobserved: Unobserved) {
