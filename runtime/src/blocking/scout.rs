@@ -184,7 +184,7 @@ impl Pool {
         {
             let mut state = self.state.lock();
             let hopeful = state.pace.refusals < REFUSALS;
-            let stays = hopeful && state.queue.len() > 1 && !mutant!("pool_refused_scout_leaves");
+            let stays = hopeful && state.queue.len() > 1;
             if joins && stays && !state.scouting && !state.closed {
                 state.scouting = true;
                 state.scout = Some(bench.clone());
