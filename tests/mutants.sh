@@ -55,6 +55,9 @@ monitor_sleeps_without_fence  scheduler::models::monitor::whoever_takes_a_worker
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
 pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run
+pool_forgets_a_refusal        blocking::models::a_job_whose_scout_was_refused_has_one_later
+pool_forgets_a_handed_job     blocking::models::a_wait_for_every_job_lets_none_be_failed
+pool_refused_scout_stays      blocking::models::a_scout_that_is_refused_every_thread_runs_the_jobs_itself
 pool_scout_keeps_its_duty     blocking::models::each_job_that_finds_everybody_at_work_has_a_scout
 pool_scout_leaves_the_rest    blocking::models::jobs_that_wait_for_each_other_have_threads_beyond_those_that_start_at_once
 pool_swallows_refusal         blocking::models::jobs_fail_when_no_thread_starts

@@ -1,7 +1,9 @@
 //! A system that refuses threads gets errors, never a hang, a spin or a panic of the caller.
 //!
-//! The tests run again as a user whose limit of processes holds (root's does not), in a copy of this program that
-//! user may read. The child makes its limit tight when it needs it, with the `prlimit` program on itself.
+//! The tests run again as a user whose limit of processes holds. Root's does not, so root starts a copy of this program,
+//! which everybody may read, as a user of its own for each test; anybody else starts this one again. The child makes its
+//! limit tight when it needs it, with the `prlimit` program on itself; that of one process is exceeded by whatever else
+//! the user runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use runtime::{Error, Runtime};
 use runtime_tests::{Gate, promptly};
+use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 
 const CHILD: &str = "RUNTIME_REFUSED";
 /// `EAGAIN`, what the system says when the limit of threads is reached.
@@ -38,13 +41,20 @@ impl Drop for Copy {
     }
 }
 
-/// Runs one test of this file again as nobody; each with a user of its own, whose threads nobody else counts.
-fn as_nobody(test: &str, user: u32) -> Output {
-    let copy = Copy::new(test);
-    Command::new("timeout")
-        .args(["--signal=KILL", "30"])
-        .args(["setpriv", "--reuid", &user.to_string(), "--clear-groups"])
-        .arg(&copy.0)
+/// Runs one test of this file again: root as `user`, anybody else as they are.
+fn limited(test: &str, user: u32) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "30"]);
+    // Gone when the child has ended.
+    let _copy = if getuid().is_root() {
+        let copy = Copy::new(test);
+        command.args(["setpriv", "--reuid", &user.to_string(), "--clear-groups"]).arg(&copy.0);
+        Some(copy)
+    } else {
+        command.arg(std::env::current_exe().expect("the test's own path"));
+        None
+    };
+    command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .output()
@@ -66,7 +76,7 @@ fn refused(test: &str, user: u32, body: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return body();
     }
-    let output = as_nobody(test, user);
+    let output = limited(test, user);
     assert!(
         output.status.success(),
         "{}\n{}\n{}",
@@ -134,7 +144,7 @@ fn tasks_run_in_block_on_if_no_worker_thread_starts() {
     refused("tasks_run_in_block_on_if_no_worker_thread_starts", 65504, || {
         let rt = Runtime::builder().worker_threads(2).build().unwrap();
         refuse_threads();
-        promptly(|| {
+        let ran = promptly(|| {
             rt.block_on(async {
                 // The thread is a worker once its own future waits for the first time.
                 runtime_tests::settle().await;
@@ -148,6 +158,7 @@ fn tasks_run_in_block_on_if_no_worker_thread_starts() {
                 ran
             })
         });
+        assert!(ran > 0, "every task was refused");
     });
 }
 
@@ -155,21 +166,10 @@ fn tasks_run_in_block_on_if_no_worker_thread_starts() {
 fn a_runtime_recovers_when_the_system_gives_threads_again() {
     refused("a_runtime_recovers_when_the_system_gives_threads_again", 65505, || {
         let rt = Runtime::builder().worker_threads(2).build().unwrap();
-        let this = std::process::id().to_string();
-        let limit = |nproc: &str| {
-            assert!(Command::new("prlimit").args(["--pid", &this, nproc]).status().unwrap().success());
-        };
-        // Only the soft limit, which its owner may raise again; prlimit itself is started before it holds.
-        let mut raise = Command::new("sh");
-        raise.args(["-c", &format!("read x; exec prlimit --pid {this} --nproc=10000:")]);
-        raise.stdin(std::process::Stdio::piped());
-        let mut raise = raise.spawn().unwrap();
-        limit("--nproc=1:");
-        assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "the limit does not hold");
+        let limit = Limit::of_one_thread();
         assert!(rt.spawn(async { 1 }).wait().is_err());
         assert!(rt.spawn_blocking(|| 1).wait().is_err());
-        drop(raise.stdin.take());
-        assert!(raise.wait().unwrap().success());
+        limit.lift();
         assert_eq!(promptly(|| rt.spawn(async { 1 }).wait()).unwrap(), 1);
         assert_eq!(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap(), 1);
     });
@@ -223,8 +223,11 @@ struct Limit(std::process::Child);
 impl Limit {
     fn of_one_thread() -> Self {
         let this = std::process::id().to_string();
+        // The soft limit only, which its owner may raise again to what it was.
+        let before = getrlimit(Resource::Nproc).current;
+        let before = before.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
         let mut lifter = Command::new("sh");
-        lifter.args(["-c", &format!("read x; exec prlimit --pid {this} --nproc=10000:")]);
+        lifter.args(["-c", &format!("read x; exec prlimit --pid {this} --nproc={before}:")]);
         let lifter = lifter.stdin(std::process::Stdio::piped()).spawn().unwrap();
         assert!(Command::new("prlimit").args(["--pid", &this, "--nproc=1:"]).status().unwrap().success());
         assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "the limit does not hold");
@@ -275,9 +278,49 @@ fn a_pool_refused_in_the_middle_of_a_load_goes_on_with_what_it_has_and_grows_lat
 }
 
 #[test]
-fn threads_refused_for_want_of_memory_are_errors_until_there_is_some() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+fn a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it() {
+    refused("a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it", 65511, || {
+        let rt = Runtime::builder().worker_threads(1).build().unwrap();
+        // Its worker has a thread from here on.
+        rt.spawn(async {}).wait().unwrap();
+        let meeting = Arc::new(std::sync::Barrier::new(2));
+        let (entered, begun) = mpsc::channel();
+        let first = {
+            let meeting = meeting.clone();
+            rt.spawn_blocking(move || {
+                entered.send(()).unwrap();
+                meeting.wait();
+            })
+        };
+        begun.recv().unwrap();
+        let limit = Limit::of_one_thread();
+        // The one thread there is waits for this job.
+        let second = rt.spawn_blocking(move || {
+            meeting.wait();
+        });
+        limit.lift();
+        promptly(|| second.wait()).unwrap();
+        first.wait().unwrap();
+        promptly(|| drop(rt));
+    });
+}
 
+#[test]
+fn a_current_thread_runtime_has_its_grace_without_a_thread_that_watches_the_clock() {
+    refused("a_current_thread_runtime_has_its_grace_without_a_thread_that_watches_the_clock", 65512, || {
+        let rt = Runtime::builder().current_thread().build().unwrap();
+        let task = rt.spawn(async {
+            runtime::time::sleep(std::time::Duration::from_millis(1)).await;
+            1
+        });
+        refuse_threads();
+        promptly(|| rt.shutdown(std::time::Duration::from_secs(60)));
+        assert_eq!(task.wait().unwrap(), 1);
+    });
+}
+
+#[test]
+fn threads_refused_for_want_of_memory_are_errors_until_there_is_some() {
     refused("threads_refused_for_want_of_memory_are_errors_until_there_is_some", 65510, || {
         let rt = Runtime::builder().worker_threads(2).thread_stack_size(64 << 20).build().unwrap();
         let before = getrlimit(Resource::As);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use runtime::{Handle, Runtime, Task};
+use runtime::{Handle, Runtime, ShutdownReport, Task};
 use runtime_tests::{
     Counts, Gate, PATIENCE, multi, on_each, promptly, settle, single, threads_named, until, within,
 };
@@ -329,6 +329,223 @@ fn the_report_counts_what_finished_within_the_grace() {
         opener.join().unwrap();
         assert!(report.finished <= 2 && report.cancelled == 0, "{report:?}");
         assert!(report.stuck.is_empty() && report.blocking_stuck == 0);
+    });
+}
+
+#[test]
+fn a_job_that_was_just_handed_to_an_idle_thread_has_the_grace() {
+    within(PATIENCE, || {
+        for _ in 0..100 {
+            let rt = multi(1);
+            let idle = || rt.metrics().idle_blocking_threads() == 1;
+            rt.spawn_blocking(|| ()).wait().unwrap();
+            until(idle);
+            let job = rt.spawn_blocking(|| 1);
+            rt.shutdown(PATIENCE);
+            assert_eq!(job.wait().unwrap(), 1);
+        }
+    });
+}
+
+/// Shuts `rt` down with a long grace, and calls `then` once nothing is taken from outside any more.
+fn drain(rt: Runtime, then: impl FnOnce()) -> ShutdownReport {
+    let handle = rt.handle();
+    let closing = thread::spawn(move || rt.shutdown(PATIENCE));
+    until(|| handle.spawn(async {}).wait().is_err());
+    then();
+    promptly(|| closing.join().unwrap())
+}
+
+/// A sender whose drop lets `wait` return.
+fn hold() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let wait = move || {
+        let _ = receiver.recv();
+    };
+    (sender, wait)
+}
+
+#[test]
+fn a_task_may_spawn_from_blocking_code_within_the_grace() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let (go, wait) = hold();
+        let task = rt.spawn(async move {
+            let inner = runtime::task::block_in_place(|| {
+                wait();
+                runtime::spawn(async { 1 })
+            });
+            inner.await
+        });
+        drain(rt, || drop(go));
+        assert_eq!(task.wait().unwrap().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_task_may_spawn_from_a_nested_block_on_within_the_grace() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let (go, wait) = hold();
+        let task = rt.spawn(async move {
+            runtime::block_on(async move {
+                wait();
+                runtime::spawn(async { 1 }).await
+            })
+        });
+        drain(rt, || drop(go));
+        assert_eq!(task.wait().unwrap().unwrap(), 1);
+    });
+}
+
+#[test]
+fn the_future_of_block_on_may_spawn_within_the_grace() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let (handle, gate) = (rt.handle(), Gate::new());
+        // Keeps the grace from ending before the spawn.
+        let passing = gate.clone();
+        drop(rt.spawn(async move { passing.pass().await }));
+        let (go, wait) = hold();
+        let root = thread::spawn(move || {
+            handle.block_on(async move {
+                wait();
+                let inner = runtime::spawn(async { 1 }).await;
+                gate.open();
+                inner
+            })
+        });
+        drain(rt, || drop(go));
+        assert_eq!(root.join().unwrap().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_blocking_job_may_spawn_within_the_grace_and_wait_for_the_task() {
+    for make in [single, || multi(1)] {
+        within(PATIENCE, move || {
+            let rt = make();
+            let (go, wait) = hold();
+            let job = rt.spawn_blocking(move || {
+                wait();
+                runtime::spawn(async { 1 }).wait()
+            });
+            drain(rt, || drop(go));
+            assert_eq!(job.wait().unwrap().unwrap(), 1);
+        });
+    }
+}
+
+#[test]
+fn a_task_that_a_blocking_job_leaves_behind_has_the_grace_too() {
+    for make in [single, || multi(1)] {
+        within(PATIENCE, move || {
+            let rt = make();
+            let (go, wait) = hold();
+            let job = rt.spawn_blocking(move || {
+                wait();
+                runtime::spawn(async {
+                    for _ in 0..100 {
+                        runtime::task::yield_now().await;
+                    }
+                })
+            });
+            drain(rt, || drop(go));
+            job.wait().unwrap().wait().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_callback_runs_within_the_grace_wherever_the_future_was_completed() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (promise, future) = runtime::Promise::new();
+        let (called, heard) = runtime::sync::oneshot::channel();
+        {
+            let _entered = rt.enter();
+            future.add_done_callback(move |_| {
+                let _ = called.send(());
+            });
+        }
+        let task = rt.spawn(async move { heard.await.is_ok() });
+        drain(rt, || promise.set_result(()).unwrap());
+        assert!(task.wait().unwrap(), "the callback was dropped");
+    });
+}
+
+#[test]
+fn a_stall_handler_that_does_not_return_is_left_behind() {
+    within(PATIENCE, || {
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let rt = Runtime::builder()
+            .worker_threads(1)
+            .stall_threshold(Duration::from_millis(1))
+            .on_stall(move |_| {
+                let _ = entered.send(());
+                let _ = may_go_on.lock().unwrap().recv();
+            })
+            .build()
+            .unwrap();
+        let (end, wait) = hold();
+        let task = rt.spawn(async move { wait() });
+        begun.recv().unwrap();
+        drop(end);
+        task.wait().unwrap();
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        assert_eq!(report.threads_left, 1);
+        drop(proceed);
+    });
+}
+
+#[test]
+fn a_stop_hook_that_does_not_return_is_left_behind() {
+    within(PATIENCE, || {
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let rt = Runtime::builder()
+            .worker_threads(1)
+            .on_thread_stop(move || {
+                let _ = may_go_on.lock().unwrap().recv();
+            })
+            .build()
+            .unwrap();
+        rt.spawn(async {}).wait().unwrap();
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        assert_eq!(report.threads_left, 1);
+        drop(proceed);
+    });
+}
+
+#[test]
+fn a_shutdown_leaves_no_thread_behind_that_ends() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        rt.spawn(async {}).wait().unwrap();
+        rt.spawn_blocking(|| ()).wait().unwrap();
+        assert_eq!(rt.shutdown(Duration::ZERO).threads_left, 0);
+    });
+}
+
+// --- run_forever ---
+
+#[test]
+fn each_stop_ends_one_of_several_calls() {
+    within(PATIENCE, || {
+        let rt = Arc::new(multi(2));
+        let before = rt.metrics().parks();
+        let calls = [(); 2].map(|()| {
+            let rt = rt.clone();
+            thread::spawn(move || rt.run_forever())
+        });
+        // Each call lends its thread to a worker of its own, and both have nothing to do.
+        until(|| rt.metrics().parks() - before >= 2);
+        for stops in 1..=2 {
+            rt.handle().stop();
+            until(|| calls.iter().filter(|call| call.is_finished()).count() == stops);
+        }
     });
 }
 

@@ -17,8 +17,9 @@
 //! itself if it is still there, and otherwise takes the order that must be on its bench.
 //!
 //! # Refusal
-//! A thread that the system will not start is no disaster while others run: the job stays queued for them. Without any
-//! thread the job fails with the system's error. The caller is never kept in the call (tokio issue 8406, and
+//! A thread that the system will not start is no disaster while others run: the job stays queued for them, and because
+//! they may wait for that very job, the runtime's timers bring another try every 20 ms. Without any thread the job
+//! fails with the system's error. The caller is never kept in the call (tokio issue 8406, and
 //! the loop in the `blocking` crate that retries under its lock, are the two ways to get this wrong).
 
 mod pressure;
@@ -33,7 +34,7 @@ use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -48,7 +49,7 @@ use crate::loom::{JoinHandle, mutant};
 pub(crate) use pressure::free_threads;
 
 use pressure::ThreadId;
-use scout::Pace;
+use scout::{Pace, REFUSED_REST};
 use thread::{Bench, Duty, Order};
 
 /// A bounded set of threads for jobs that block.
@@ -72,6 +73,8 @@ struct State {
     threads: usize,
     /// Of those, the ones that were started for a job and have not looked at the queue yet.
     coming: usize,
+    /// Jobs that lie on the bench of a thread which has not woken up yet: neither queued nor running.
+    handed: usize,
     /// The threads that run jobs.
     at_work: Slab<ThreadId>,
     /// Somebody looks after the queue.
@@ -79,6 +82,8 @@ struct State {
     /// Who, once it has begun.
     scout: Option<crate::loom::Arc<Bench>>,
     pace: Pace,
+    /// A timer of the runtime's brings another try to start a thread.
+    retrying: bool,
     /// How many jobs were taken out of the queue so far.
     taken: u64,
     /// The most threads there ever were.
@@ -116,6 +121,12 @@ impl State {
             Duty::Run => self.coming += 1,
             Duty::Scout => self.scouting = true,
         }
+    }
+
+    /// No job is queued, handed to a thread, or running.
+    fn is_empty(&self) -> bool {
+        let handed = self.handed > 0 && !mutant!("pool_forgets_a_handed_job");
+        self.at_work.is_empty() && self.queue.is_empty() && !handed
     }
 
     /// The next job in the queue.
@@ -159,6 +170,17 @@ impl<F: FnOnce() -> T, T> Future for Job<F> {
     }
 }
 
+/// The wake-up after a refusal.
+struct Retry(Weak<Pool>);
+
+impl Wake for Retry {
+    fn wake(self: Arc<Self>) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.retry();
+        }
+    }
+}
+
 /// What a job's cell knows of its pool.
 #[derive(Clone, Debug)]
 struct Owner(Arc<Pool>);
@@ -193,10 +215,12 @@ impl Pool {
             idle: Vec::new(),
             threads: 0,
             coming: 0,
+            handed: 0,
             at_work: Slab::new(),
             scouting: false,
             scout: None,
             pace: Pace::default(),
+            retrying: false,
             taken: 0,
             peak: 0,
             closed: false,
@@ -255,7 +279,7 @@ impl Pool {
         drop(state);
         match deal {
             Deal::Wake(bench) => bench.parker.unpark(),
-            Deal::Start(duty) => drop(self.start_thread(duty)),
+            Deal::Start(duty) => self.start_or_retry(duty),
             Deal::Nothing => {}
         }
     }
@@ -268,6 +292,7 @@ impl Pool {
         let needs_scout = room && !free && !state.scouting;
         if !(needs_scout && state.idle.len() == 1) {
             if let Some(bench) = state.idle.pop() {
+                state.handed += 1;
                 bench.give(Order::Run(job));
                 return Deal::Wake(bench);
             }
@@ -330,21 +355,67 @@ impl Pool {
         orphans.into_iter().for_each(|queued| queued.job.fail(error.clone()));
     }
 
-    /// Refuses new jobs and fails those that wait; running ones go on.
-    pub(crate) fn close(&self) {
-        let (queued, asleep) = {
+    /// As [`start_thread`](Self::start_thread), with another try after a while.
+    fn start_or_retry(self: &Arc<Self>, duty: Duty) {
+        if !self.start_thread(duty) {
+            self.retry_later();
+        }
+    }
+
+    /// The system refused a thread, and nobody looks after what is queued: asks for a wake-up to try again.
+    #[cold]
+    fn retry_later(self: &Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            if state.closed || state.queue.is_empty() || state.scouting || state.retrying {
+                return;
+            }
+            state.retrying = true;
+        }
+        let host = self.host().filter(|_| !mutant!("pool_forgets_a_refusal"));
+        if let Some(host) = host {
+            host.wake_later(REFUSED_REST, &Waker::from(Arc::new(Retry(Arc::downgrade(self)))));
+        }
+    }
+
+    /// Tries again to start a thread, if there is still something for it to do.
+    fn retry(self: &Arc<Self>) {
+        let duty = {
+            let mut state = self.state.lock();
+            state.retrying = false;
+            if state.closed || state.queue.is_empty() || state.scouting || state.threads == self.most {
+                return;
+            }
+            let free = state.threads - state.idle.len() < (self.free)();
+            let duty = if free { Duty::Run } else { Duty::Scout };
+            state.add_thread(duty);
+            duty
+        };
+        self.start_or_retry(duty);
+    }
+
+    /// Refuses new jobs and fails those that have not begun, whose number it returns; running ones go on.
+    pub(crate) fn close(&self) -> usize {
+        let (queued, handed, asleep) = {
             let mut state = self.state.lock();
             state.closed = true;
             let asleep: Vec<_> = state.idle.iter().chain(&state.scout).cloned().collect();
-            (std::mem::take(&mut state.queue), asleep)
+            (std::mem::take(&mut state.queue), state.handed, asleep)
         };
+        let failed = queued.len() + handed;
         queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown()));
         asleep.iter().for_each(|bench| bench.parker.unpark());
+        failed
     }
 
     /// Waits until every job is done, for at most `grace`.
     pub(crate) fn wait_until_empty(&self, grace: Duration) {
-        self.wait_while(grace, |state| !state.at_work.is_empty() || !state.queue.is_empty());
+        self.wait_while(grace, |state| !state.is_empty());
+    }
+
+    /// True if no job is queued, handed to a thread, or running.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().is_empty()
     }
 
     /// Waits until every thread has ended, for at most `grace`; the number of those that have not.

@@ -11,6 +11,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
 use crate::error::{Error, drop_quietly};
 use crate::id::TaskId;
@@ -38,6 +40,10 @@ pub(crate) trait Executor: Send + Sync {
 pub(crate) trait Host: Send + Sync {
     /// Starts a thread that stands in the runtime and runs `body`.
     fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>>;
+
+    /// Wakes `waker` after `delay`, if some thread of the runtime or of the user's attends its timers; at once if it has
+    /// none any more.
+    fn wake_later(&self, delay: Duration, waker: &Waker);
 
     /// Takes the report of a task that keeps its worker for too long.
     fn stalled(&self, stall: Stall);

@@ -5,6 +5,7 @@
 //! blocking pool. Elsewhere the process-wide default: the one that `#[runtime::main]` installed while it lives, or else
 //! one that is built on first use. So there is always a runtime, and library code needs no set-up.
 
+mod alive;
 mod config;
 mod default;
 mod driver;
@@ -19,16 +20,20 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::blocking::{Pool, free_threads};
 use crate::cell::{self, Meta, Task};
 use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
+use crate::driver::duration_to_ns;
 use crate::error::drop_quietly;
 use crate::inherit;
 use crate::scheduler::{self, Shared};
 use crate::{fork, id};
 
+use alive::Alive;
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
 pub(crate) use driver::{arm, clock_changed, clock_now, driver, reactor};
@@ -53,6 +58,7 @@ pub(crate) struct Inner {
     config: Config,
     id: u64,
     stop: stop::Stop,
+    alive: Arc<Alive>,
     acted: unobserved::Acted,
 }
 
@@ -71,6 +77,7 @@ impl Inner {
             config,
             id,
             stop: stop::Stop::default(),
+            alive: Arc::default(),
             acted: unobserved::Acted::default(),
         });
         let host: Arc<dyn Host> = inner.clone();
@@ -113,7 +120,9 @@ impl Host for Inner {
         if let Some(bytes) = self.config.thread_stack_size {
             builder = builder.stack_size(bytes);
         }
+        let alive = self.alive.one_more();
         builder.spawn(move || {
+            let _alive = alive;
             stop::set_own(handle.id());
             let hooks = handle.inner.config.hooks.clone();
             let _entered = handle.enter();
@@ -125,6 +134,14 @@ impl Host for Inner {
             body();
             hooks.run_stop();
         })
+    }
+
+    fn wake_later(&self, delay: Duration, waker: &Waker) {
+        let now = self.shared.driver().clock().now();
+        // Nobody takes it back: it goes off, or ends with the runtime.
+        if self.shared.arm(now, now.saturating_add(duration_to_ns(delay)), waker).is_none() {
+            waker.wake_by_ref();
+        }
     }
 
     fn stalled(&self, stall: Stall) {
@@ -158,8 +175,7 @@ impl Host for Inner {
 
 impl Executor for Inner {
     fn execute(&self, job: Job) {
-        // Bare: the thread that completes a future has no values for the callbacks of others.
-        drop(self.shared.spawn_bare(async move { job() }, (), Location::caller()));
+        self.shared.run_owed(job, Location::caller());
     }
 
     fn report(&self, unobserved: Unobserved) {

@@ -14,15 +14,15 @@ pub use builder::Builder;
 pub(crate) use entry::start;
 pub use entry::{main, test};
 
-/// How long a drop waits for polls and blocking jobs that do not return.
+/// How long a drop waits for code of the user's that does not return.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A runtime: worker threads, a blocking pool, and the tasks on them.
 ///
 /// - **Drop** shuts it down: tasks are dropped where they wait and resolve with
-///   [`is_shutdown`](crate::Error::is_shutdown), blocking jobs that have not begun never do, threads are joined. Polls
-///   and jobs that do not return are waited for 10 s and then left behind; use [`shutdown`](Self::shutdown) for another
-///   limit and a report. Inside async code the drop does not wait at all and the runtime's own threads do the rest.
+///   [`is_shutdown`](crate::Error::is_shutdown), blocking jobs that have not begun never do, threads are joined. Polls,
+///   jobs, hooks and handlers that do not return are waited for 10 s in all and then left behind;
+///   [`shutdown`](Self::shutdown) gives tasks time to finish first, has another limit, and gives a report. Inside async code the drop does not wait at all and the runtime's own threads do the rest.
 /// - **Threads** are started when they are first needed.
 ///
 /// ```
@@ -66,6 +66,9 @@ impl Runtime {
     ///
     /// The future may borrow and need not be `Send`; it is not a task and cannot be cancelled. A panic of it goes to the
     /// caller. Works inside a task as well: the worker's other tasks then go to another thread first.
+    ///
+    /// A task that blocks its thread, and that happens to run on this one, holds up `future` until its poll returns; the
+    /// monitor helps other tasks only. What must not wait belongs into a task, and only the call waits then.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle.block_on(future)
     }
@@ -118,9 +121,10 @@ impl Runtime {
 
     /// Shuts the runtime down and says what became of its tasks.
     ///
-    /// Tasks have `grace` to finish, and may spawn others meanwhile; from outside nothing new is taken. Then those that
-    /// wait are dropped where they stand. A poll or blocking job that has not returned a second later is reported as
-    /// stuck and its thread left behind.
+    /// Tasks and blocking jobs have `grace` to finish, and may spawn others meanwhile, as may whoever else
+    /// [stands](Self::enter) in the runtime; tasks spawned from outside are refused. The grace is over when nothing is left.
+    /// Then tasks that wait are dropped where they stand. Whatever has not returned a second later, be it a poll, a job, a
+    /// hook or the handler of stalls, is reported and its thread left behind.
     ///
     /// Inside async code it cannot wait: the grace is none, and the report knows of nothing stuck.
     pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {

@@ -53,7 +53,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_utils::CachePadded;
 
 use crate::cell::{self, Binder, Meta, Owned, Runnable, Schedule, SlotRef, Task};
-use crate::context::{Ambient, Executor, Host, Role};
+use crate::context::{Ambient, Executor, Host, Job, Role};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::fork::Birth;
@@ -276,16 +276,34 @@ impl Shared {
         task
     }
 
+    /// Runs a job that the runtime owes to what it took before, such as a callback: also while it drains, and whatever
+    /// thread this is, which has no values for it to inherit.
+    pub(crate) fn run_owed(&'static self, job: Job, location: &'static Location<'static>) {
+        let (runnable, task) = cell::new(async move { job() }, self, (), location);
+        if self.is_stopping() || self.is_lost() {
+            self.refuse(runnable);
+        } else if let Err(runnable) = self.on_worker(runnable, core::push_spawned) {
+            self.accept(runnable);
+        }
+        drop(task);
+    }
+
     #[cold]
     fn refuse(&self, runnable: Runnable) {
         runnable.fail(if self.is_lost() { Error::lost() } else { Error::shutdown() });
     }
 
-    /// Queues a fresh task from outside; while the runtime drains, only its own tasks may still spawn.
+    /// Queues a fresh task of a thread that runs no worker. While the runtime drains, that is for threads that stand in
+    /// it: those of its jobs, of `block_on`, and of tasks in blocking code.
     fn submit(&'static self, runnable: Runnable, phase: u8) {
-        if phase != OPEN {
+        let stands_here = || entered().is_some_and(|shared| ptr::eq(shared, self));
+        if phase != OPEN && !stands_here() {
             return runnable.fail(Error::shutdown());
         }
+        self.accept(runnable);
+    }
+
+    fn accept(&'static self, runnable: Runnable) {
         // ORDERING: Relaxed, a statistic.
         self.remote.spawned.fetch_add(1, Ordering::Relaxed);
         self.inject(runnable);

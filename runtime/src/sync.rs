@@ -13,6 +13,7 @@
 //! | [`Condvar`] | waiting for a change of what a [`Mutex`] guards |
 //! | [`Barrier`] | so many tasks that wait for each other |
 //! | [`OnceCell`] | a value that the first user makes |
+//! | [`SetOnce`] | a value that somebody sets once, and others wait for |
 //!
 //! For a value with many readers, or with an error in its place, there is [`Promise`](crate::Promise). A lock that is not
 //! held across an await is better one of the standard library or of parking_lot.
@@ -69,12 +70,13 @@ mod condvar;
 pub use condvar::Condvar;
 #[doc(no_inline)]
 pub use tokio::sync::{
-    Barrier, BarrierWaitResult, MappedMutexGuard, Mutex, MutexGuard, Notify, OnceCell, OwnedMutexGuard,
-    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, RwLockReadGuard,
-    RwLockWriteGuard, Semaphore, SemaphorePermit, broadcast, futures, mpsc, oneshot, watch,
+    Barrier, BarrierWaitResult, MappedMutexGuard, Mutex, MutexGuard, Notify, OnceCell, OwnedMappedMutexGuard,
+    OwnedMutexGuard, OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard,
+    OwnedSemaphorePermit, RwLock, RwLockMappedWriteGuard, RwLockReadGuard, RwLockWriteGuard, Semaphore,
+    SemaphorePermit, SetOnce, broadcast, futures, mpsc, oneshot, watch,
 };
 
-pub use tokio::sync::{AcquireError, SetError, TryAcquireError, TryLockError};
+pub use tokio::sync::{AcquireError, SetError, SetOnceError, TryAcquireError, TryLockError};
 
 /// Channels from many senders to many receivers, each value for one of them: the crate `async-channel`.
 ///

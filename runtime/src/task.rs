@@ -15,6 +15,7 @@ use crate::promise;
 use crate::scheduler;
 
 pub use crate::cell::current;
+pub use crate::coop::{Unconstrained, unconstrained};
 pub use crate::id::TaskId;
 pub use builder::Builder;
 pub use local::{LocalSet, spawn_local};

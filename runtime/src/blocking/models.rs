@@ -36,6 +36,19 @@ fn model_with(
     ::loom::model(life(keep_alive, free, most, threads, body));
 }
 
+/// As [`wide_model_of_looks`], where the system refuses one thread after `before`, and then starts `after` more.
+fn model_of_a_refusal(
+    most: usize,
+    before: usize,
+    after: usize,
+    body: impl Fn(&Arc<Pool>) + Send + Sync + 'static,
+) {
+    let mut builder = ::loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.map(|bound| bound.saturating_sub(1));
+    let host = move || Threads::host_that_refuses_one(before, after);
+    builder.check(life_on(host, Duration::MAX, || 1, most, body));
+}
+
 /// The life of a pool.
 fn life(
     keep_alive: Duration,
@@ -44,8 +57,18 @@ fn life(
     threads: usize,
     body: impl Fn(&Arc<Pool>) + Send + Sync + 'static,
 ) -> impl Fn() + Send + Sync + 'static {
+    life_on(move || Threads::host(threads), keep_alive, free, most, body)
+}
+
+fn life_on(
+    host: impl Fn() -> Arc<dyn Host> + Send + Sync + 'static,
+    keep_alive: Duration,
+    free: fn() -> usize,
+    most: usize,
+    body: impl Fn(&Arc<Pool>) + Send + Sync + 'static,
+) -> impl Fn() + Send + Sync + 'static {
     move || {
-        let host = Threads::host(threads);
+        let host = host();
         let pool = Pool::new(most, free, keep_alive);
         pool.set_host(Arc::downgrade(&host) as Weak<_>);
         body(&pool);
@@ -118,6 +141,18 @@ fn a_job_that_meets_the_end_of_an_idle_thread_runs_or_fails() {
         };
         pool.close();
         assert!(other.join().unwrap().map_or_else(|error| error.is_shutdown(), |n| n == 1));
+    });
+}
+
+/// Also while it lies on the bench of a thread that has not woken up.
+#[test]
+fn a_wait_for_every_job_lets_none_be_failed() {
+    model(1, 1, |pool| {
+        block_on(spawn(pool, || ())).unwrap();
+        let second = spawn(pool, || 2);
+        pool.wait_until_empty(Duration::MAX);
+        pool.close();
+        assert_eq!(block_on(second).unwrap(), 2);
     });
 }
 
@@ -225,6 +260,39 @@ fn a_scout_that_the_system_refuses_leaves_its_job_to_the_others() {
         let second = spawn(pool, || 2);
         assert_eq!(block_on(second).unwrap(), 2);
         assert_eq!(block_on(first).unwrap(), 1);
+    });
+}
+
+/// The one thread there is waits for the job.
+#[test]
+fn a_job_whose_scout_was_refused_has_one_later() {
+    model_of_a_refusal(2, 1, 1, |pool| chain(pool, 2));
+}
+
+/// The scout would take the first of two jobs, which waits for the second, whose thread is refused.
+#[test]
+fn a_scout_whose_companion_is_refused_does_not_leave_the_rest_alone() {
+    model_of_a_refusal(3, 2, 1, |pool| {
+        // As after a burst that made the pool grow.
+        pool.state.lock().pace.step = 2;
+        chain(pool, 3);
+    });
+}
+
+/// Of two jobs that could run one after the other, one is waited for by the thread there is.
+#[test]
+fn a_scout_that_is_refused_every_thread_runs_the_jobs_itself() {
+    wide_model_of_looks(4, 2, |pool| {
+        let parker = Parker::new();
+        let first = {
+            let parker = parker.clone();
+            spawn(pool, move || parker.park())
+        };
+        let second = spawn(pool, move || parker.unpark());
+        let third = spawn(pool, || ());
+        for job in [first, second, third] {
+            block_on(job).unwrap();
+        }
     });
 }
 

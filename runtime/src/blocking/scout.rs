@@ -11,7 +11,8 @@
 //!
 //! # Who looks
 //! Nobody while no job is queued: nothing ticks. The scout leaves its duty when it can take the last job itself, when
-//! the queue is empty, or when there is no room for more threads; it then runs jobs as the others do.
+//! the queue is empty, or when there is no room for more threads; it then runs jobs as the others do. While the system
+//! refuses threads it goes on looking for a while, and then does the same.
 //!
 //! # Where it comes from
 //! Linux's workqueues keep as many *runnable* workers as there are processors and ask the scheduler for their number
@@ -34,7 +35,11 @@ const SHORT_REST: Duration = Duration::from_micros(500);
 const LONG_REST: Duration = Duration::from_millis(8);
 
 /// After the system refused a thread.
-const REFUSED_REST: Duration = Duration::from_millis(20);
+pub(super) const REFUSED_REST: Duration = Duration::from_millis(20);
+
+/// So many refusals in a row, and no job begun meanwhile, and the scout takes a job itself: with the rests between them
+/// they take as long as [`STAGNANT`].
+const REFUSALS: u32 = if cfg!(runtime_loom) { 2 } else { 5 };
 
 /// When no job has begun for so long, times the threads for each processor, a thread is added whatever they do.
 const STAGNANT: Duration = Duration::from_millis(100);
@@ -43,18 +48,20 @@ const STAGNANT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Pace {
     /// How many threads the next look may add.
-    step: usize,
+    pub(super) step: usize,
     rest: Duration,
     /// No look before this.
     next: Option<Instant>,
     /// How many jobs had been taken at the last look, and since when it was so.
     taken: u64,
     since: Option<Instant>,
+    /// How often the system refused threads since a job began.
+    refusals: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { step: 1, rest: SHORT_REST, next: None, taken: 0, since: None }
+        Pace { step: 1, rest: SHORT_REST, next: None, taken: 0, since: None, refusals: 0 }
     }
 }
 
@@ -83,6 +90,9 @@ impl Pace {
         let Survey { now, queued, coming, taken } = *survey;
         let begun = taken - self.taken;
         self.taken = taken;
+        if begun > 0 {
+            self.refusals = 0;
+        }
         if begun > 0 || self.since.is_none() {
             self.since = Some(now);
         }
@@ -110,6 +120,7 @@ impl Pace {
 
     fn refused(&mut self, now: Instant) {
         self.step = 1;
+        self.refusals += 1;
         self.next = Some(now + REFUSED_REST);
     }
 }
@@ -136,14 +147,14 @@ impl Pool {
             };
             // Not under the lock: it asks the system.
             let pressure = sample.ask();
-            if self.grow(&survey, pressure) {
+            if self.grow(bench, &survey, pressure) {
                 return;
             }
         }
     }
 
     /// Adds as many threads as the look allows; true if the scout is one of them.
-    fn grow(self: &Arc<Self>, survey: &Survey, pressure: Pressure) -> bool {
+    fn grow(self: &Arc<Self>, bench: &loom::Arc<Bench>, survey: &Survey, pressure: Pressure) -> bool {
         let (fresh, joins) = {
             let mut state = self.state.lock();
             let queued = state.queue.len();
@@ -160,14 +171,40 @@ impl Pool {
             }
             (fresh, joins)
         };
-        self.start_threads(fresh);
-        joins
+        if self.start_threads(fresh) { joins } else { self.refused(bench, joins) }
+    }
+
+    /// What becomes of the scout after a refusal; true if it runs jobs.
+    ///
+    /// It keeps looking at first: a job that it took might wait for one that it leaves behind, which nobody would look at
+    /// again. If that brings nothing it takes a job all the same, for those that run may wait for one of two that could
+    /// run one after the other; then a timer brings the next try.
+    #[cold]
+    fn refused(self: &Arc<Self>, bench: &loom::Arc<Bench>, joins: bool) -> bool {
+        {
+            let mut state = self.state.lock();
+            let hopeful = state.pace.refusals < REFUSALS;
+            let stays = hopeful && state.queue.len() > 1;
+            if joins && stays && !state.scouting && !state.closed {
+                state.scouting = true;
+                state.scout = Some(bench.clone());
+                return false;
+            }
+            if !joins {
+                if hopeful || mutant!("pool_refused_scout_stays") {
+                    return false;
+                }
+                state.end_scouting();
+            }
+        }
+        self.retry_later();
+        true
     }
 }
 
 impl Pool {
-    /// Starts threads that were counted already. After a refusal the rest are not tried.
-    fn start_threads(self: &Arc<Self>, count: usize) {
+    /// Starts threads that were counted already. After a refusal the rest are not tried, and the answer is false.
+    fn start_threads(self: &Arc<Self>, count: usize) -> bool {
         let started = (0..count).take_while(|_| self.start_thread(Duty::Run)).count();
         if started < count {
             let untried = count - started - 1;
@@ -176,6 +213,7 @@ impl Pool {
             state.coming -= untried;
             state.pace.refused(Instant::now());
         }
+        started == count
     }
 }
 

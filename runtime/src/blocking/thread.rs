@@ -71,7 +71,10 @@ impl Pool {
             }
             state = self.state.lock();
             match order {
-                Some(Order::Run(job)) => state.queue.push_front(Queued { job, since: Instant::now() }),
+                Some(Order::Run(job)) => {
+                    state.handed -= 1;
+                    state.queue.push_front(Queued { job, since: Instant::now() });
+                }
                 Some(Order::Scout) => {}
                 // A job that came while the thread was on its way out found no idle thread and maybe no room for
                 // another: it relies on this look.

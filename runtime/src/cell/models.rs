@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use super::owned::{Binder, Owned};
 use super::*;
@@ -35,22 +36,39 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut TaskContext::from_waker(waker))
 }
 
-/// A runtime's upper half: starts as many threads as it has left, and then refuses.
+/// A runtime's upper half: starts as many threads as it has left, and then refuses; or refuses one and starts more.
 #[derive(Debug)]
-pub(crate) struct Threads(StdMutex<usize>);
+pub(crate) struct Threads(StdMutex<(usize, usize)>);
 
 impl Threads {
     pub(crate) fn host(count: usize) -> StdArc<dyn Host> {
-        StdArc::new(Threads(StdMutex::new(count)))
+        Threads::host_that_refuses_one(count, 0)
+    }
+
+    /// Starts `before` threads, refuses one, and starts `after` more.
+    pub(crate) fn host_that_refuses_one(before: usize, after: usize) -> StdArc<dyn Host> {
+        StdArc::new(Threads(StdMutex::new((before, after))))
     }
 }
 
 impl Host for Threads {
     fn start_thread(&self, _: Role, body: Job) -> io::Result<JoinHandle<()>> {
         let mut left = self.0.lock().unwrap();
-        *left = left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
+        let (now, later) = &mut *left;
+        let Some(rest) = now.checked_sub(1) else {
+            *now = std::mem::take(later);
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        *now = rest;
         drop(left);
         Ok(JoinHandle(thread::spawn(body)))
+    }
+
+    /// At once if that brings a thread: there is no time. One that is refused for ever is not asked for again.
+    fn wake_later(&self, _: Duration, waker: &Waker) {
+        if self.0.lock().unwrap().0 > 0 {
+            waker.wake_by_ref();
+        }
     }
 
     fn stalled(&self, _: crate::context::Stall) {}

@@ -4,7 +4,7 @@
 //! 1. No new tasks from outside; those that exist have the grace to finish.
 //! 2. Whatever is dequeued fails, tasks that wait are dequeued, jobs that wait fail.
 //! 3. Workers leave; the last one fails what is left.
-//! 4. Threads are joined.
+//! 4. Threads are joined, but for those that are still in code of the user's when the patience is over.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Handle;
 use crate::cell::name_of;
-use crate::context::is_async;
+use crate::context::{Host, is_async};
 use crate::error::drop_quietly;
 use crate::id::TaskId;
 use crate::loom::lock::Mutex;
@@ -38,38 +38,42 @@ pub(super) fn set_own(id: u64) {
 /// How long a poll may go on after the shutdown has begun before its task is called stuck.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// A stop that was asked for, or somebody who waits for one.
+/// How often a shutdown looks whether it may go on, if no thread can be had that watches.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A stop that was asked for, and those who wait for one.
 #[derive(Debug, Default)]
-pub(super) struct Stop(Mutex<(bool, Option<Waker>)>);
+pub(super) struct Stop(Mutex<(bool, Vec<Waker>)>);
 
 impl Handle {
     /// Ends [`Runtime::run_forever`](crate::Runtime::run_forever), also one that has not begun yet.
     ///
-    /// One stop ends one call: of several calls at the same time, the one that began last.
+    /// One stop ends one call: of several calls at the same time, whichever sees it first. Another stop before that is
+    /// the same stop.
     pub fn stop(&self) {
         if self.shared().is_lost() {
             return;
         }
-        let waker = {
+        let wakers = {
             let mut stop = self.inner.stop.0.lock();
             stop.0 = true;
-            stop.1.take()
+            std::mem::take(&mut stop.1)
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        // All of them: whoever finds that another one was quicker waits again.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) async fn stopped(&self) {
         std::future::poll_fn(|cx| {
-            let mut new = Some(cx.waker().clone());
-            let (ready, old) = {
-                let mut stop = self.inner.stop.0.lock();
-                let ready = std::mem::take(&mut stop.0);
-                (ready, std::mem::replace(&mut stop.1, if ready { None } else { new.take() }))
-            };
-            drop((old, new));
-            if ready { Poll::Ready(()) } else { Poll::Pending }
+            let waker = cx.waker().clone();
+            let mut stop = self.inner.stop.0.lock();
+            if std::mem::take(&mut stop.0) {
+                return Poll::Ready(());
+            }
+            if !stop.1.iter().any(|known| known.will_wake(&waker)) {
+                stop.1.push(waker);
+            }
+            Poll::Pending
         })
         .await;
     }
@@ -87,29 +91,27 @@ impl Handle {
         let before = shared.snapshot().completed;
         shared.drain();
         if !grace.is_zero() && !inside {
-            self.wait_for_tasks(grace);
+            self.wait_for_tasks(Deadline::after(grace));
         }
         let finished = to_usize(shared.snapshot().completed - before);
-        let cancelled = shared.snapshot().live + pool.figures().queued;
-        pool.close();
+        let cancelled = shared.snapshot().live + pool.close();
         shared.stop();
-        let mut report = ShutdownReport { finished, cancelled, stuck: Vec::new(), blocking_stuck: 0 };
+        let mut report =
+            ShutdownReport { finished, cancelled, stuck: Vec::new(), blocking_stuck: 0, threads_left: 0 };
         if inside {
             // The runtime's own threads do the rest; this one is wanted for what it was doing.
             shared.sweep_if_idle();
             return report;
         }
-        if shared.wait_until_stopped(patience) == 0 {
-            join_ended(shared.threads(), patience);
-        } else {
+        let deadline = Deadline::after(patience);
+        if shared.wait_until_stopped(deadline.left()) > 0 {
             report.stuck = shared.polling().into_iter().map(TaskInfo::of).collect();
         }
         shared.sweep_if_idle();
-        if pool.wait_until_stopped(patience) == 0 {
-            join_ended(pool.threads(), patience);
-        } else {
+        if pool.wait_until_stopped(deadline.left()) > 0 {
             report.blocking_stuck = pool.figures().running;
         }
+        report.threads_left = self.join_threads(deadline);
         report.cancelled = report.cancelled.saturating_sub(report.stuck.len());
         report
     }
@@ -119,28 +121,65 @@ impl Handle {
         is_async() || self.shared().is_here() || OWN.with(Cell::get) == Some(self.id())
     }
 
-    fn wait_for_tasks(&self, grace: Duration) {
-        let begin = Instant::now();
+    fn wait_for_tasks(&self, deadline: Deadline) {
         if self.shared().has_threads() {
-            self.shared().wait_until_empty(grace);
+            self.wait_for_work(deadline);
         } else {
-            self.run_tasks(grace);
+            self.run_tasks(deadline);
         }
-        self.pool().wait_until_empty(grace.saturating_sub(begin.elapsed()));
+    }
+
+    /// Waits until nothing is left to run. Tasks leave jobs behind, and jobs tasks.
+    fn wait_for_work(&self, deadline: Deadline) {
+        while !deadline.left().is_zero() && self.has_work() {
+            self.shared().wait_until_empty(deadline.left());
+            self.pool().wait_until_empty(deadline.left());
+        }
+    }
+
+    /// True if a task is alive, or a job queued or running.
+    fn has_work(&self) -> bool {
+        let before = self.shared().snapshot();
+        let jobs = !self.pool().is_empty();
+        // If no task lived before or since, none can have left a job behind after the look at the pool.
+        jobs || before.live > 0 || self.shared().snapshot().spawned != before.spawned
     }
 
     /// The grace of a current-thread runtime, whose tasks run on this thread or nowhere. Another one watches the clock.
-    fn run_tasks(&self, grace: Duration) {
+    fn run_tasks(&self, deadline: Deadline) {
         let (promise, over) = Promise::new();
-        let shared = self.shared();
+        let handle = self.clone();
         let watch = thread::Builder::new().name("runtime-grace".to_owned()).spawn(move || {
-            shared.wait_until_empty(grace);
+            handle.wait_for_work(deadline);
             let _ = promise.set_result(());
         });
-        // Without a thread to watch the clock there is no grace.
-        if let Ok(watch) = watch {
-            let _ = self.block_on(over);
-            join(watch);
+        match watch {
+            Ok(watch) => {
+                let _ = self.block_on(over);
+                join(watch);
+            }
+            // The system refuses the thread: this one looks from time to time.
+            Err(_) => self.block_on(std::future::poll_fn(|cx| {
+                if deadline.left().is_zero() || !self.has_work() {
+                    return Poll::Ready(());
+                }
+                self.inner.wake_later(LOOK.min(deadline.left()), cx.waker());
+                Poll::Pending
+            })),
+        }
+    }
+
+    /// Joins the threads that end by the deadline; the number of those that do not, and are left behind.
+    fn join_threads(&self, deadline: Deadline) -> usize {
+        let left = self.inner.alive.wait_until(deadline.0);
+        loop {
+            // Once more after each turn: the last thing that a thread did may have been to start another.
+            let mut threads = self.shared().threads();
+            threads.append(&mut self.pool().threads());
+            if threads.is_empty() {
+                return left;
+            }
+            threads.into_iter().filter(|thread| left == 0 || thread.is_finished()).for_each(join);
         }
     }
 
@@ -150,13 +189,22 @@ impl Handle {
     }
 }
 
-fn to_usize(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
+/// The end of a length of time, of which several waits have their share; none if it is past the clock's range.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn after(time: Duration) -> Self {
+        Deadline(Instant::now().checked_add(time))
+    }
+
+    fn left(self) -> Duration {
+        self.0.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
+    }
 }
 
-/// Joins threads that have nothing left to do but their stop hooks, or without patience only those that have ended.
-fn join_ended(threads: Vec<JoinHandle<()>>, patience: Duration) {
-    threads.into_iter().filter(|thread| !patience.is_zero() || thread.is_finished()).for_each(join);
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 /// A thread of the runtime whose stop hook panicked has ended all the same.
@@ -178,6 +226,8 @@ pub struct ShutdownReport {
     pub stuck: Vec<TaskInfo>,
     /// Blocking jobs that did not return: their threads are left behind.
     pub blocking_stuck: usize,
+    /// Threads of the runtime that had not ended: in such polls and jobs, in a stop hook, or in the handler of stalls.
+    pub threads_left: usize,
 }
 
 /// A task, as reports show it.

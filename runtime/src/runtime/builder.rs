@@ -71,25 +71,25 @@ impl Builder {
         self
     }
 
-    /// The names of the threads, one call for each.
+    /// The names of the threads that run your code, one call for each.
     pub fn thread_name_fn(mut self, name: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.thread_name = Some(ThreadName::Function(Arc::new(name)));
         self
     }
 
-    /// The stack of each thread, in bytes. Default: the standard library's.
+    /// The stack of each thread, in bytes, a tebibyte at most. Default: the standard library's.
     pub fn thread_stack_size(mut self, bytes: usize) -> Self {
         self.thread_stack_size = Some(bytes);
         self
     }
 
-    /// Called on each thread of the runtime before it does anything else. A panic of it is not passed on.
+    /// Called on each thread that runs your code, before it does anything else. A panic of it is not passed on.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_thread_start = Some(Arc::new(hook));
         self
     }
 
-    /// Called on each thread of the runtime after everything else. A panic of it is not passed on.
+    /// Called on each thread that runs your code, after everything else. A panic of it is not passed on.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_thread_stop = Some(Arc::new(hook));
         self
@@ -236,8 +236,9 @@ impl Builder {
             config.max_blocking_threads = threads;
         }
         if let Some(bytes) = self.thread_stack_size {
-            // Less than this and the first call of a poll overflows the stack.
-            check("thread_stack_size", bytes, 16 << 10..=isize::MAX as usize)?;
+            // Less than the least and the first call of a poll overflows the stack; more than the most is a mistake in units,
+            // which would show as tasks that fail one by one for want of a thread.
+            check("thread_stack_size", bytes, 16 << 10..=LARGEST_STACK)?;
             config.thread_stack_size = Some(bytes);
         }
         if let Some(ThreadName::Numbered { prefix, .. }) = &self.thread_name {
@@ -259,6 +260,9 @@ impl Builder {
         Ok(config)
     }
 }
+
+/// A tebibyte, where addresses have 64 bits: processors have address spaces of 128 of those.
+const LARGEST_STACK: usize = if usize::BITS < 64 { isize::MAX as usize } else { (1_u64 << 40) as usize };
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)

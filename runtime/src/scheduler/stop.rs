@@ -11,10 +11,13 @@ use crate::loom::{Arc, JoinHandle, mutant};
 use crate::parker::Parker;
 
 impl Shared {
-    /// Refuses new tasks; those that exist go on.
+    /// Refuses new tasks from outside; those that exist go on.
     pub(crate) fn drain(&self) {
         // ORDERING: Relaxed, a hint to submitters; nothing is lost when one misses it.
         let _ = self.phase.compare_exchange(super::OPEN, DRAINING, Ordering::Relaxed, Ordering::Relaxed);
+        // ORDERING: pairs with the fence in `Idle::park`, for `wait_until_empty`: a worker that has run its last task and
+        // parks sees the phase after its fence and tells whoever waits, or this thread sees that task completed.
+        fence(Ordering::SeqCst);
     }
 
     /// True if the runtime has threads of its own to run its tasks.
