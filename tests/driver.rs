@@ -13,6 +13,7 @@ use runtime::io::{AsyncFd, Interest};
 use runtime::net::{TcpListener, TcpStream, UdpSocket};
 use runtime::{Builder, Handle, Runtime, task, time};
 use runtime_tests::{Counts, Gate, PATIENCE, alone, multi, poll_once, until, within};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -240,10 +241,15 @@ fn a_sleep_inside_a_runtime_that_was_shut_down_ends_at_its_time_without_a_spin()
 
 // --- a system that refuses threads ---
 
-/// A runtime whose one worker gets no thread but those in `block_on`.
+/// A runtime whose one worker gets no thread but those in `block_on`. For a process of its own.
 fn without_threads() -> Arc<Runtime> {
-    // No system has room for such a stack.
-    Arc::new(Builder::new().worker_threads(1).thread_stack_size(1 << 60).build().unwrap())
+    // Room for everything else, but not for such a stack.
+    const ROOM: u64 = 1 << 36;
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let used = pages.split(' ').next().unwrap().parse::<u64>().unwrap() * rustix::param::page_size() as u64;
+    let maximum = getrlimit(Resource::As).maximum;
+    setrlimit(Resource::As, Rlimit { current: Some(used + ROOM), maximum }).unwrap();
+    Arc::new(Builder::new().worker_threads(1).thread_stack_size(2 * ROOM as usize).build().unwrap())
 }
 
 /// One thread runs the worker in `block_on` and leaves once `future`, in `block_on` on another, waits; then `and_then`.
@@ -280,17 +286,21 @@ fn goes_on_when_the_other_leaves<F: Future<Output = ()> + Send + 'static>(
 
 #[test]
 fn a_timer_in_block_on_goes_off_after_another_thread_has_left_with_the_only_worker() {
-    goes_on_when_the_other_leaves(|| time::sleep(300 * MS), || ());
+    alone("driver::a_timer_in_block_on_goes_off_after_another_thread_has_left_with_the_only_worker", || {
+        goes_on_when_the_other_leaves(|| time::sleep(300 * MS), || ());
+    });
 }
 
 #[test]
 fn an_event_reaches_block_on_after_another_thread_has_left_with_the_only_worker() {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    goes_on_when_the_other_leaves(
-        || async move { drop(AsyncFd::new(ours).unwrap().readable().await.unwrap()) },
-        move || theirs.write_all(b"x").unwrap(),
-    );
+    alone("driver::an_event_reaches_block_on_after_another_thread_has_left_with_the_only_worker", || {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        goes_on_when_the_other_leaves(
+            || async move { drop(AsyncFd::new(ours).unwrap().readable().await.unwrap()) },
+            move || theirs.write_all(b"x").unwrap(),
+        );
+    });
 }
 
 // --- addresses ---

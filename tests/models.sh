@@ -16,13 +16,9 @@ if [ "${1-}" = --deep ]; then
     shift
 fi
 
-# Debug assertions are part of what the models check; without optimization they would take ten times as long.
-export RUSTFLAGS="--cfg runtime_loom -C debug_assertions"
-export CARGO_TARGET_DIR="$PWD/target/loom"
+. tests/models.env
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS-$preemptions}
-# The longest execution is far below this; a model that reaches it goes round in circles.
-export LOOM_MAX_BRANCHES=${LOOM_MAX_BRANCHES-20000}
 
 # The names after `--` are alternatives: the module's would let all of them in.
 [ $# -gt 0 ] || set -- models
-exec cargo test --quiet -p runtime --release --lib -- "$@"
+exec cargo test --quiet -p runtime --lib -- "$@"

@@ -9,15 +9,17 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Without the check that the models pass without a fault: for who has just run them.
+passed=
+if [ "${1-}" = --models-passed ]; then
+    passed=yes
+    shift
+fi
 only=${1-}
 
-# One build for all: the name of the fault comes from the environment of the run.
-export RUSTFLAGS="--cfg runtime_loom --cfg runtime_mutant -C debug_assertions"
-export CARGO_TARGET_DIR="$PWD/target/mutants"
-export CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_TEST_OPT_LEVEL=3
-export LOOM_MAX_PREEMPTIONS=2 LOOM_MAX_BRANCHES=20000
+. tests/models.env
+export LOOM_MAX_PREEMPTIONS=2
 
-survived=0
 table=$(sed '/^#/d; /^$/d' <<'MUTANTS'
 wake_skips_release            cell::models::what_was_written_before_a_wake_is_seen_by_a_poll
 suspend_relaxed               cell::models::polls_on_two_threads_do_not_overlap
@@ -73,38 +75,51 @@ mkdir -p "$CARGO_TARGET_DIR"
 cargo test --quiet -p runtime --lib --no-run --message-format=json-render-diagnostics >"$CARGO_TARGET_DIR/build.json"
 models=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$CARGO_TARGET_DIR/build.json")
 
-run() {
-    status=0
-    timeout 120 "$models" --exact "$1" >"$CARGO_TARGET_DIR/last.log" 2>&1 || status=$?
-}
+results="$CARGO_TARGET_DIR/mutants"
+rm -rf "$results"
+mkdir -p "$results"
 
-# A model that fails without any mutant kills nobody.
-for model in $(echo "$table" | awk -v only="$only" 'index($1, only) { print $2 }' | sort -u); do
-    run "$model"
-    if [ $status -ne 0 ] || ! grep -q '^test result: ok. 1 passed' "$CARGO_TARGET_DIR/last.log"; then
-        echo "$model does not pass without a mutant:" >&2
-        cat "$CARGO_TARGET_DIR/last.log" >&2
-        exit 1
-    fi
-done
+# judge MODEL [MUTANT]: runs the model, and leaves its exit code and what it printed in the results.
+cat >"$results/judge" <<'JUDGE'
+model=$1 mutant=${2-}
+log="$results/${mutant:-$model}"
+status=0
+RUNTIME_MUTANT="$mutant" timeout 120 "$models" --exact "$model" >"$log.log" 2>&1 || status=$?
+if [ -z "$mutant" ] && ! grep -q '^test result: ok. 1 passed' "$log.log"; then status=missing; fi
+echo "$status" >"$log.status"
+JUDGE
+export results models
 
-echo 0 >"$CARGO_TARGET_DIR/survived"
+# Two at a time: each runs in one thread.
+chosen=$(echo "$table" | awk -v only="$only" 'only == "" || index($1, only)')
+if [ -z "$passed" ]; then
+    # A model that fails without any mutant kills nobody.
+    echo "$chosen" | awk '{ print $2 }' | sort -u | xargs -P 2 -n 1 sh "$results/judge"
+    for model in $(echo "$chosen" | awk '{ print $2 }' | sort -u); do
+        if [ "$(cat "$results/$model.status")" != 0 ]; then
+            echo "$model does not pass without a mutant:" >&2
+            cat "$results/$model.log" >&2
+            exit 1
+        fi
+    done
+fi
+echo "$chosen" | awk '{ print $2, $1 }' | xargs -P 2 -n 2 sh "$results/judge"
+
+survived=0
 printf '%-36s %-9s %5s  %s\n' mutant verdict exit model
-echo "$table" | while read -r mutant model; do
-    case $mutant in *"$only"*) ;; *) continue ;; esac
+for mutant in $(echo "$chosen" | awk '{ print $1 }'); do
     grep -rq "mutant!(\"$mutant\")" runtime/src || { echo "no switch is named $mutant" >&2; exit 1; }
-    export RUNTIME_MUTANT="$mutant"
-    run "$model"
+    status=$(cat "$results/$mutant.status")
     case $status in
         0 | 124) verdict=SURVIVED; survived=1 ;;
         *) verdict=killed ;;
     esac
+    model=$(echo "$chosen" | awk -v mutant="$mutant" '$1 == mutant { print $2 }')
     printf '%-36s %-9s %5s  %s\n' "$mutant" "$verdict" "$status" "$model"
-    echo $survived >"$CARGO_TARGET_DIR/survived"
 done
 
 # A switch that no line names is a mutant that nobody hunts.
 for mutant in $(grep -rhoE 'mutant!\("[a-z_]+"\)' runtime/src | sed 's/.*"\(.*\)".*/\1/' | sort -u); do
     echo "$table" | grep -q "^$mutant " || { echo "$mutant is not in the table" >&2; exit 1; }
 done
-[ "$(cat "$CARGO_TARGET_DIR/survived")" = 0 ]
+[ $survived = 0 ]
