@@ -21,4 +21,4 @@ export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS-$preemptions}
 
 # The names after `--` are alternatives: the module's would let all of them in.
 [ $# -gt 0 ] || set -- models
-exec cargo test --quiet -p runtime --lib -- "$@"
+exec cargo test --config tests/models.toml --quiet -p runtime --lib -- "$@"

@@ -72,7 +72,7 @@ MUTANTS
 
 # Not a pipe, which would hide that the build failed.
 mkdir -p "$CARGO_TARGET_DIR"
-cargo test --quiet -p runtime --lib --no-run --message-format=json-render-diagnostics >"$CARGO_TARGET_DIR/build.json"
+cargo test --config tests/models.toml --quiet -p runtime --lib --no-run --message-format=json-render-diagnostics >"$CARGO_TARGET_DIR/build.json"
 models=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$CARGO_TARGET_DIR/build.json")
 
 results="$CARGO_TARGET_DIR/mutants"
