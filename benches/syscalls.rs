@@ -2,9 +2,9 @@
 //!
 //! A server runs in this process and its client in another, which is not traced:
 //! ```text
-//! strace -f -c syscalls serve tokio echo          prints its address; ends when its input does
+//! strace -f -c syscalls 2 serve tokio echo        prints its address; ends when its input does
 //! syscalls --load echo ADDRESS 1 rounds 2000 0
-//! strace -f -c syscalls sleep tokio 2000
+//! strace -f -c syscalls 2 sleep tokio 2000
 //! ```
 //! Calls per operation = (calls of 2N operations - calls of N) / N: whatever happens once cancels out.
 
@@ -17,13 +17,11 @@ use runtime_benches::serve::{self, Service};
 use runtime_benches::{Net, PeerName, Smol, Time, Tokio, load};
 
 const USAGE: &str = "\
-usage: syscalls serve PEER echo|short|hello     until the end of its input
-       syscalls sleep PEER N                    N sleeps of 2 ms, one after the other
+usage: syscalls WORKERS serve PEER echo|short|hello     until the end of its input
+       syscalls WORKERS sleep PEER N                    N sleeps of 2 ms, one after the other
        syscalls --load SERVICE ADDRESS CONNECTIONS rounds N PAUSE_US
 ";
 
-/// As everywhere in the benchmarks.
-const WORKERS: usize = 2;
 /// Long enough that the runtime certainly waits.
 const NAP: Duration = Duration::from_millis(2);
 
@@ -37,30 +35,30 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let Some((peer, operation)) = parse(&args) else {
+    let Some((workers, peer, operation)) = parse(&args) else {
         eprint!("{USAGE}");
         return ExitCode::FAILURE;
     };
     match peer {
-        PeerName::Ours => perform::<Ours>(&operation),
-        PeerName::Tokio => perform::<Tokio>(&operation),
-        PeerName::Smol => perform::<Smol>(&operation),
+        PeerName::Ours => perform::<Ours>(workers, &operation),
+        PeerName::Tokio => perform::<Tokio>(workers, &operation),
+        PeerName::Smol => perform::<Smol>(workers, &operation),
     }
     ExitCode::SUCCESS
 }
 
-fn parse(args: &[String]) -> Option<(PeerName, Operation)> {
-    let [operation, peer, what] = args else { return None };
+fn parse(args: &[String]) -> Option<(usize, PeerName, Operation)> {
+    let [workers, operation, peer, what] = args else { return None };
     let operation = match operation.as_str() {
         "serve" => Operation::Serve(what.parse().ok()?),
         "sleep" => Operation::Sleep(what.parse().ok()?),
         _ => return None,
     };
-    Some((peer.parse().ok()?, operation))
+    Some((workers.parse().ok()?, peer.parse().ok()?, operation))
 }
 
-fn perform<P: Net + Time>(operation: &Operation) {
-    let peer = P::start_with_drivers(WORKERS);
+fn perform<P: Net + Time>(workers: usize, operation: &Operation) {
+    let peer = P::start_with_drivers(workers);
     match *operation {
         Operation::Serve(service) => serve_until_told(&peer, service),
         Operation::Sleep(times) => peer.block_on(async { P::spawn(naps::<P>(times)).await }),

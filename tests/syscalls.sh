@@ -11,35 +11,36 @@ peers=${*:-ours tokio}
 # A tenth of a call is room for what happens now and then; a call too many for each operation is a whole one.
 allowance=0.1
 
-# operation  monitor N    service connections pause_us   limits of ours: reads writes others
+# operation  monitor workers N    service connections pause_us   limits of ours: reads writes others
 operations="
-echo         off     2000 echo    1           0          1 1 1
-idle         off     500  echo    1           2000       1 1 1
-short        off     4000 short   16          0          - - 5
-sleep        off     300  -       -           -          0 0 1
-echo         on      2000 echo    1           0          1 1 3
-sleep        on      300  -       -           -          0 0 5
+echo         off     1       2000 echo    1           0          1 1 1
+idle         off     2       500  echo    1           2000       1 1 1
+short        off     2       4000 short   16          0          - - 5
+sleep        off     2       300  -       -           -          0 0 1
+echo         on      2       2000 echo    1           0          1 1 3
+sleep        on      2       300  -       -           -          0 0 5
 "
 # echo: one exchange on a kept connection. idle: the same when the server waits before each, so that nothing of the
 # wait is shared. short: accept, exchange, close; here the third limit is for all calls. sleep: one sleep of 2 ms.
+# With one worker nobody spins: a worker that looks for work for a moment before it sleeps makes calls that come with time.
 # The monitor's calls come with time and not with operations: one for each look, at most once a millisecond and three times
 # after the last work, and one to wake it. It has rows of its own, with these beside the operation's.
 
 cargo build --quiet --release -p runtime-benches --bin syscalls
 binary=${CARGO_TARGET_DIR:-target}/release/syscalls
-# smol takes its number of threads from there.
-export SMOL_THREADS=2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# trace FILE PEER N SERVICE CONNECTIONS PAUSE_US: performs N operations, and counts the calls into FILE.
+# trace FILE PEER WORKERS N SERVICE CONNECTIONS PAUSE_US: performs N operations, and counts the calls into FILE.
 trace() {
-  local file=$1 peer=$2 times=$3 service=$4 connections=$5 pause=$6 address
+  local file=$1 peer=$2 workers=$3 times=$4 service=$5 connections=$6 pause=$7 address
+  # smol takes its number of threads from there.
+  export SMOL_THREADS=$workers
   if [ "$service" = - ]; then
-    strace -f -c -U calls,name -o "$file" "$binary" sleep "$peer" "$times"
+    strace -f -c -U calls,name -o "$file" "$binary" "$workers" sleep "$peer" "$times"
     return
   fi
-  coproc SERVER { exec strace -f -c -U calls,name -o "$file" "$binary" serve "$peer" "$service"; }
+  coproc SERVER { exec strace -f -c -U calls,name -o "$file" "$binary" "$workers" serve "$peer" "$service"; }
   local server=$SERVER_PID
   read -r address <&"${SERVER[0]}"
   "$binary" --load "$service" "$address" "$connections" rounds $((times / connections)) "$pause" >/dev/null
@@ -49,13 +50,13 @@ trace() {
 
 printf '%-14s%-7s%7s%7s%7s%7s  %s\n' operation peer reads writes others all "by name"
 failed=0
-while read -r operation monitor times service connections pause reads writes others; do
+while read -r operation monitor workers times service connections pause reads writes others; do
   [ -n "$operation" ] || continue
   if [ "$monitor" = off ]; then export RUNTIME_BENCH_NO_MONITOR=1; else unset RUNTIME_BENCH_NO_MONITOR; fi
   [ "$monitor" = off ] || operation="$operation+watch"
   for peer in $peers; do
-    trace "$scratch/once" "$peer" "$times" "$service" "$connections" "$pause"
-    trace "$scratch/twice" "$peer" $((2 * times)) "$service" "$connections" "$pause"
+    trace "$scratch/once" "$peer" "$workers" "$times" "$service" "$connections" "$pause"
+    trace "$scratch/twice" "$peer" "$workers" $((2 * times)) "$service" "$connections" "$pause"
     awk -v operation="$operation" -v peer="$peer" -v times="$times" -v allowance="$allowance" \
       -v max_reads="$reads" -v max_writes="$writes" -v max_others="$others" '
       $1 !~ /^[0-9]+$/ || $2 == "total" { next }
