@@ -222,4 +222,6 @@ fn callbacks_can_be_removed_while_those_of_a_dead_executor_are_dropped() {
         }
         end.join().unwrap();
     });
+    // What was handed to it holds the future, which holds it.
+    alive.run();
 }
