@@ -179,17 +179,17 @@ mod tests {
 
     #[test]
     fn additions_of_four_threads_are_all_there() {
-        let sum = Mutex::new(0_u64);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        *sum.lock() += 1;
-                    }
-                });
-            }
+        let sum = Arc::new(Mutex::new(0_u64));
+        let threads = [(); 4].map(|()| {
+            let sum = sum.clone();
+            thread::spawn(move || {
+                for _ in 0..20_000 {
+                    *sum.lock() += 1;
+                }
+            })
         });
-        assert_eq!(sum.into_inner(), 80_000);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*sum.lock(), 80_000);
     }
 
     #[test]
