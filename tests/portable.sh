@@ -3,7 +3,7 @@
 # Linux can run as well: it has to keep the same promises.
 #
 #   tests/portable.sh          all of them
-#   tests/portable.sh net_     only the tests whose name contains the word
+#   tests/portable.sh net_     only the tests whose name contains the word; .ci/run names those that wait in the poller
 set -eu
 cd "$(dirname "$0")/.."
 
