@@ -31,7 +31,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// Spawns a child and waits until it has reported that it is ready, through the promise it is given.
     ///
     /// Gives the value that it set: an address that is bound, a connection that stands. Up to then the child's troubles
-    /// are the caller's and not the group's: an error is returned here, and a panic goes on here. From then on it is a child like any other.
+    /// are the caller's and not the group's: an error is returned here, and a panic goes on here. From then on it is a child
+    /// like any other.
     ///
     /// `None` if the group was cancelled before the child was ready. A child that waits for [room](Self::with_limit) is
     /// waited for.
