@@ -540,6 +540,23 @@ fn a_task_that_computes_is_reported_as_computing() {
 }
 
 #[test]
+fn what_a_task_does_is_known_with_the_lowest_threshold() {
+    within(PATIENCE, || {
+        let (sender, stalls) = mpsc::channel();
+        let rt = Runtime::builder()
+            .worker_threads(1)
+            .stall_threshold(Duration::from_millis(1))
+            .on_stall(move |stall| drop(sender.send(stall)))
+            .build()
+            .unwrap();
+        let (go, gone) = mpsc::channel::<()>();
+        let task = rt.spawn(async move { gone.recv() });
+        assert_eq!(report_of(&stalls, &task).cause, StallCause::Blocked);
+        drop(go);
+    });
+}
+
+#[test]
 fn a_task_of_a_current_thread_runtime_is_reported() {
     within(PATIENCE, || {
         let (sender, stalls) = mpsc::channel();

@@ -166,7 +166,9 @@ impl Watch {
     /// The report of a poll that takes too long, when it is time for one.
     fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) -> Option<Stall> {
         let seen = self.seen[worker].as_mut()?;
-        if age < seen.report_at || !self.reports.take(now) {
+        // What the thread does shows only from one look to the next.
+        let knows = seen.clock.is_none_or(|(then, _)| then < now);
+        if age < seen.report_at || !knows || !self.reports.take(now) {
             return None;
         }
         seen.report_at = age.saturating_mul(AGAIN);
