@@ -413,6 +413,36 @@ fn the_child_of_a_task_that_blocks_until_its_end_fails_with_the_runtime() {
     });
 }
 
+/// How often the thread of that name has gone to sleep.
+fn sleeps(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path());
+    let named = |task: &std::path::PathBuf| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let task = tasks.into_iter().find(named).unwrap();
+    let status = std::fs::read_to_string(task.join("status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+    line.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_monitor_of_a_runtime_that_was_left_behind_looks_ever_more_rarely() {
+    // The fact is a rate, so there has to be a time.
+    const WINDOW: Duration = Duration::from_millis(500);
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).thread_name("behind").build().unwrap();
+        let blocked = block_all(&rt, 1);
+        until(|| threads_named("behind-monitor") == 1);
+        rt.shutdown_background();
+        let before = sleeps("behind-monitor");
+        std::thread::sleep(WINDOW);
+        let slept = sleeps("behind-monitor") - before;
+        // Once a millisecond would be five hundred.
+        assert!(slept < 50, "{slept} looks in {WINDOW:?}");
+        drop(blocked);
+    });
+}
+
 #[test]
 fn a_destructor_that_waits_for_another_task_to_fail_does_not_hold_up_the_end() {
     within(PATIENCE, || {

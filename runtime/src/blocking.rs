@@ -45,10 +45,10 @@ use crate::error::Error;
 use crate::fork::Birth;
 use crate::loom::lock::{Condvar, Mutex};
 use crate::loom::{JoinHandle, mutant};
+use crate::thread_id::ThreadId;
 
 pub(crate) use pressure::free_threads;
 
-use pressure::ThreadId;
 use scout::{Pace, REFUSED_REST};
 use thread::{Bench, Duty, Order};
 

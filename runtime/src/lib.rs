@@ -56,6 +56,7 @@
 mod fork;
 mod loom;
 mod rng;
+mod thread_id;
 
 mod error;
 mod id;

@@ -1,8 +1,6 @@
 //! What the threads that run jobs are doing: computing, or asleep.
 //!
-//! A thread that waits for its turn on a busy machine computes as well, and a thread's processor time does not show that:
-//! on a machine with other work to do it may get none for milliseconds. Its *state* shows it: the kernel says `R` of
-//! whatever runs or could run. Reading it takes some 15 microseconds a thread, hence a sample of at most eight.
+//! Asking for the state of a thread takes some 15 microseconds, hence a sample of at most eight.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,7 +9,7 @@ use std::time::Duration;
 use slab::Slab;
 use smallvec::SmallVec;
 
-pub(super) use system::ThreadId;
+use crate::thread_id::ThreadId;
 
 /// How many threads are asked in one look.
 const SAMPLE: usize = 8;
@@ -98,60 +96,8 @@ impl Pressure {
     }
 }
 
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(runtime_loom)))]
-mod system {
-    use std::fs::File;
-    use std::io::Read;
-
-    use rustix::thread::{Pid, gettid};
-
-    /// A thread, as the system calls it.
-    #[derive(Clone, Copy, Debug)]
-    pub(in super::super) struct ThreadId(Pid);
-
-    impl ThreadId {
-        /// The calling thread.
-        pub(in super::super) fn current() -> Self {
-            ThreadId(gettid())
-        }
-
-        /// True if the thread runs or waits for a processor; none if the system does not say.
-        pub(in super::super) fn is_runnable(self) -> Option<bool> {
-            let path = format!("/proc/self/task/{}/stat", self.0.as_raw_nonzero());
-            let mut text = [0; 64];
-            let len = File::open(path).ok()?.read(&mut text).ok()?;
-            state(&text[..len]).map(|state| state == b'R')
-        }
-    }
-
-    /// The state in a line like `1234 (name) S 1 ..`; a name may hold anything but is at most 15 bytes long.
-    pub(super) fn state(line: &[u8]) -> Option<u8> {
-        let end = line.iter().rposition(|byte| *byte == b')')?;
-        line.get(end + 2).copied()
-    }
-}
-
-#[cfg(any(not(any(target_os = "linux", target_os = "android")), runtime_loom))]
-mod system {
-    /// A thread of which the system tells nothing.
-    #[derive(Clone, Copy, Debug)]
-    pub(in super::super) struct ThreadId;
-
-    impl ThreadId {
-        pub(in super::super) fn current() -> Self {
-            ThreadId
-        }
-
-        pub(in super::super) fn is_runnable(self) -> Option<bool> {
-            None
-        }
-    }
-}
-
 #[cfg(all(test, not(runtime_loom)))]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     fn pressure(of: usize, answers: usize, runnable: usize) -> Pressure {
@@ -182,33 +128,5 @@ mod tests {
         }
         let sample = sample(&at_work);
         assert_eq!((sample.threads.len(), sample.of), (SAMPLE, 100));
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[test]
-    fn the_state_stands_behind_a_name_of_any_kind() {
-        assert_eq!(system::state(b"12 (a b) R 1 2"), Some(b'R'));
-        assert_eq!(system::state(b"12 (a) S (x) D 1 2"), Some(b'D'));
-        assert_eq!(system::state(b"12 (a"), None);
-        assert_eq!(system::state(b"12 (a)"), None);
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[test]
-    fn a_thread_that_runs_is_runnable_and_one_that_waits_is_not() {
-        assert_eq!(ThreadId::current().is_runnable(), Some(true));
-        let (tell, told) = mpsc::channel();
-        let (end, ended) = mpsc::channel::<()>();
-        let thread = thread::spawn(move || {
-            tell.send(ThreadId::current()).unwrap();
-            let _ = ended.recv();
-        });
-        let waiting = told.recv().unwrap();
-        while waiting.is_runnable() == Some(true) {
-            thread::yield_now();
-        }
-        assert_eq!(waiting.is_runnable(), Some(false));
-        drop(end);
-        thread.join().unwrap();
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pressure::ThreadId;
 use super::{Pool, Queued, State};
 use crate::cell::Runnable;
 use crate::error::{Error, LOST};
@@ -11,6 +10,7 @@ use crate::loom;
 use crate::loom::lock::{Mutex, MutexGuard};
 use crate::loom::mutant;
 use crate::parker::Parker;
+use crate::thread_id::ThreadId;
 
 /// What a thread is to do first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -383,10 +383,10 @@ impl<T: AsFd> Evented<T> {
             return None;
         }
         let result = op(self.get_ref());
-        let none = |error: &io::Error| {
+        let harmless = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
         };
-        if result.as_ref().err().is_none_or(none) {
+        if result.as_ref().err().is_none_or(harmless) {
             self.rest.end();
         }
         Some(result)

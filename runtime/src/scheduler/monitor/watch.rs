@@ -9,6 +9,7 @@ use crate::cell::name_of;
 use crate::context::{Stall, StallCause};
 use crate::id::TaskId;
 use crate::loom::atomic::Ordering;
+use crate::thread_id::ThreadId;
 
 /// Models know no time: whatever is seen twice is stuck.
 const fn unless_modelled(time: Duration) -> Duration {
@@ -29,6 +30,9 @@ const STUCK: Duration = unless_modelled(Duration::from_micros(900));
 
 /// A task whose poll is older than this while others wait for the worker has used up its budget.
 const HOG: Duration = unless_modelled(Duration::from_millis(2));
+
+/// From one look to the next, at most, at a runtime that has ended but for polls that do not return.
+const LONG_LOOK: Duration = Duration::from_secs(1);
 
 /// After so many looks in a row that found all workers at rest, the monitor sleeps, and whoever wakes it pays for that.
 const CALM: usize = 2;
@@ -60,6 +64,8 @@ pub(super) struct Watch {
     calm: usize,
     /// This look is a second one.
     hurried: bool,
+    /// To the next look while the runtime ends.
+    ending: Duration,
     rescue: Rescue,
     reports: Bucket,
 }
@@ -89,6 +95,7 @@ impl Watch {
             seen: vec![None; shared.processors.len()],
             calm: 0,
             hurried: false,
+            ending: LOOK,
             rescue: Rescue::default(),
             reports: Bucket { left: BURST, filled: Instant::now() },
         }
@@ -166,8 +173,8 @@ impl Watch {
     /// The report of a poll that takes too long, when it is time for one.
     fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) -> Option<Stall> {
         let seen = self.seen[worker].as_mut()?;
-        // What the thread does shows only from one look to the next.
-        let knows = seen.clock.is_none_or(|(then, _)| then < now);
+        // What the thread does shows over a time: a busy machine may not have run it at all in the last millisecond.
+        let knows = seen.clock.is_none_or(|(then, _)| now - then >= seen.report_at / 2);
         if age < seen.report_at || !knows || !self.reports.take(now) {
             return None;
         }
@@ -190,6 +197,11 @@ impl Watch {
     fn next(&mut self, awake: usize, again: bool) -> Next {
         if awake > 0 || self.shared.spares.in_use() > 0 {
             self.calm = 0;
+            if self.shared.is_stopping() {
+                // A poll that is left behind may go on for as long as the process.
+                self.ending = (self.ending * 2).min(LONG_LOOK);
+                return Next::Look(self.ending);
+            }
             // Two tasks that wake each other fill the slot at every look.
             self.hurried = again && !self.hurried;
             return Next::Look(if self.hurried { SECOND_LOOK } else { LOOK });
@@ -211,6 +223,13 @@ impl Seen {
         }
     }
 
+    /// As [`cause`](Self::cause); worth the look whether a thread that got no processor wanted one.
+    fn reported_cause(&self, processor: &Processor, now: Instant) -> StallCause {
+        let cause = self.cause(processor, now);
+        let starves = || ThreadId::of(processor.runner.thread())?.is_runnable();
+        if cause == StallCause::Blocked && starves() == Some(true) { StallCause::Computing } else { cause }
+    }
+
     fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
         Some(Stall {
             task_id: self.task,
@@ -219,7 +238,7 @@ impl Seen {
             worker,
             poll: self.poll,
             duration: now - self.since,
-            cause: self.cause(processor, now),
+            cause: self.reported_cause(processor, now),
         })
     }
 }
