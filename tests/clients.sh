@@ -277,17 +277,20 @@ try_chat() {
 # The processor time of a process, in clock ticks. The name, in parentheses, may have spaces in it.
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }
 
-# measure PEER SECONDS: one line, `PEER requests/s p99_us cpu_seconds_per_1000_requests`.
+# How often the threads of a process gave a processor away, of themselves or not.
+switches() { cat "/proc/$1"/task/*/status | awk '/_ctxt_switches:/ { sum += $2 } END { print sum }'; }
+
+# measure PEER SECONDS: one line, `PEER requests/s p99_us cpu_seconds_per_1000 context_switches_per_1000`.
 measure() {
-  local before after
+  local before after switched
   serve "$programs/hello" --peer "$1"
   # Warm: every connection's first request, and the code.
   wrk -t2 -c64 -d1s "http://$address/" >"$scratch/warm"
-  before=$(ticks "$server")
+  before=$(ticks "$server") switched=$(switches "$server")
   wrk -t2 -c64 "-d$2s" --latency "http://$address/" >"$scratch/wrk"
-  after=$(ticks "$server")
+  after=$(ticks "$server") switched=$(($(switches "$server") - switched))
   if grep -Ei 'errors|non-2xx' "$scratch/wrk"; then fail "wrk saw the errors above with $1"; fi
-  awk -v peer="$1" -v ticks=$((after - before)) -v per_second="$(getconf CLK_TCK)" '
+  awk -v peer="$1" -v ticks=$((after - before)) -v switched="$switched" -v per_second="$(getconf CLK_TCK)" '
     $1 == "99%" {
       p99 = $2 + 0
       if ($2 ~ /ms$/) p99 *= 1000
@@ -297,21 +300,21 @@ measure() {
     $1 == "Requests/sec:" { rate = $2 }
     END {
       if (!rate || !p99) exit 1
-      printf "%-6s %10.0f %10.0f %12.6f\n", peer, rate, p99, ticks / per_second / requests * 1000
+      printf "%-6s %10.0f %10.0f %12.6f %14.2f\n", peer, rate, p99, ticks / per_second * 1000 / requests, switched * 1000 / requests
     }' "$scratch/wrk" || fail "wrk's report cannot be read: $(cat "$scratch/wrk")"
   stop "$server"
 }
 
 compare() {
   local seconds=30 peer _
-  printf '%-6s %10s %10s %12s\n' peer requests/s "p99 us" "cpu s/1000"
+  printf '%-6s %10s %10s %12s %14s\n' peer requests/s "p99 us" "cpu s/1000" "switches/1000"
   for _ in 1 2 3; do
     for peer in ours tokio; do measure "$peer" "$seconds" | tee -a "$scratch/figures"; done
   done
   # The middle one of three, by column.
   median() { awk -v peer="$1" -v column="$2" '$1 == peer { print $column }' "$scratch/figures" | sort -g | sed -n 2p; }
   local what column=2
-  for what in requests/s "p99 us" "cpu s/1000"; do
+  for what in requests/s "p99 us" "cpu s/1000" "switches/1000"; do
     awk -v what="$what" -v ours="$(median ours $column)" -v tokio="$(median tokio $column)" \
       'BEGIN { printf "%-12s medians: ours %s, tokio %s, ours/tokio %.3f\n", what, ours, tokio, ours / tokio }'
     column=$((column + 1))
