@@ -426,14 +426,7 @@ impl Pool {
 
     fn wait_while(&self, grace: Duration, busy: impl Fn(&State) -> bool) {
         let deadline = Instant::now().checked_add(grace);
-        let mut state = self.state.lock();
-        while busy(&state) {
-            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return;
-            }
-            (state, _) = self.changed.wait_timeout(state, left);
-        }
+        drop(self.changed.wait_while(self.state.lock(), deadline, busy));
     }
 
     /// The threads that the pool started, to be joined by whoever may wait.

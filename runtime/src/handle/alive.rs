@@ -2,7 +2,7 @@
 //! cannot.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::loom::lock::{Condvar, Mutex};
 
@@ -27,15 +27,7 @@ impl Alive {
 
     /// Waits until every thread has ended, until `deadline` at most; the number of those that have not.
     pub(super) fn wait_until(&self, deadline: Option<Instant>) -> usize {
-        let mut count = self.count.lock();
-        while *count > 0 {
-            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            (count, _) = self.changed.wait_timeout(count, left);
-        }
-        *count
+        *self.changed.wait_while(self.count.lock(), deadline, |count| *count > 0)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Debug builds count the locks that the thread holds; [`assert_none_held`] stands before every call into user code.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use parking_lot as plain;
@@ -138,7 +138,7 @@ impl Condvar {
         timeout: Duration,
     ) -> (MutexGuard<'a, T>, bool) {
         // A deadline past the clock's range is no deadline.
-        match std::time::Instant::now().checked_add(timeout) {
+        match Instant::now().checked_add(timeout) {
             Some(deadline) => {
                 let result = self.0.wait_until(&mut guard.0, deadline);
                 (guard, result.timed_out())
@@ -155,6 +155,23 @@ impl Condvar {
         _timeout: Duration,
     ) -> (MutexGuard<'a, T>, bool) {
         (self.wait(guard), false)
+    }
+
+    /// Blocks while `busy`, until `deadline` at most; without one for ever.
+    pub(crate) fn wait_while<'a, T>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+        busy: impl Fn(&T) -> bool,
+    ) -> MutexGuard<'a, T> {
+        while busy(&guard) {
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            (guard, _) = self.wait_timeout(guard, left);
+        }
+        guard
     }
 
     pub(crate) fn notify_one(&self) {

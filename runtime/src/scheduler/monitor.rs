@@ -24,6 +24,7 @@
 //!
 //! Source: the `sysmon` thread of Go's scheduler (runtime/proc.go) retakes processors from system calls in the same way.
 
+mod alarm;
 mod rescue;
 mod thread_clock;
 mod watch;
@@ -34,10 +35,13 @@ use super::{Flavor, Shared};
 use crate::context::Role;
 use crate::driver::Precise;
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::loom::{Arc, mutant};
-use crate::parker::Parker;
+use crate::loom::mutant;
 
+use alarm::Alarm;
 use watch::{Next, Watch};
+
+/// From one look to the next while some worker is awake. Waking a thread costs about 5 microseconds.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What a runtime's monitor is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub(crate) struct Monitor {
     /// The system refused the thread.
     refused: AtomicBool,
     asleep: AtomicBool,
-    parker: Arc<Parker>,
+    alarm: Alarm,
     pub(super) counts: Counts,
 }
 
@@ -82,7 +86,7 @@ impl Monitor {
             due: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
-            parker: Parker::new(),
+            alarm: Alarm::new(),
             counts: Counts::default(),
         }
     }
@@ -105,7 +109,7 @@ impl Monitor {
     pub(super) fn close(&self) {
         self.due.store(false, Ordering::Relaxed);
         self.on.store(false, Ordering::Relaxed);
-        self.parker.unpark();
+        self.alarm.ring();
     }
 
     /// There is to be a thread, and nobody has started it.
@@ -133,7 +137,7 @@ impl Monitor {
     fn wake(&self) {
         // One of those who take workers up at the same time is enough.
         if self.asleep.swap(false, Ordering::Relaxed) {
-            self.parker.unpark();
+            self.alarm.ring_soon();
         }
     }
 
@@ -145,7 +149,7 @@ impl Monitor {
             fence(Ordering::SeqCst);
         }
         if shared.all_at_rest() {
-            self.parker.park();
+            self.alarm.wait();
         }
         self.asleep.store(false, Ordering::Relaxed);
     }
@@ -179,13 +183,15 @@ impl Shared {
 fn run(shared: &'static Shared) {
     let monitor = &shared.monitor;
     let _precise = Precise::set();
+    monitor.alarm.open();
     let mut watch = Watch::new(shared);
     while monitor.on.load(Ordering::Relaxed) {
         match watch.look(Instant::now()) {
-            Next::Look(after) => monitor.parker.park_timeout(after),
+            Next::Look(after) => monitor.alarm.wait_for(after),
             Next::Sleep => monitor.sleep(shared),
         }
     }
+    monitor.alarm.close();
 }
 
 impl Shared {

@@ -28,17 +28,7 @@ impl Shared {
     /// Waits until no task is left, for at most `grace`.
     pub(crate) fn wait_until_empty(&self, grace: Duration) {
         let deadline = Instant::now().checked_add(grace);
-        let mut life = self.life.lock();
-        while self.snapshot().live > 0 {
-            let left = match deadline {
-                None => Duration::MAX,
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            };
-            if left.is_zero() {
-                return;
-            }
-            (life, _) = self.changed.wait_timeout(life, left);
-        }
+        drop(self.changed.wait_while(self.life.lock(), deadline, |_| self.snapshot().live > 0));
     }
 
     /// A worker has run out of work while somebody may be waiting for the end.
@@ -87,15 +77,7 @@ impl Shared {
     /// Waits until no thread runs a worker, for at most `grace`; the number of those that still do.
     pub(crate) fn wait_until_stopped(&self, grace: Duration) -> usize {
         let deadline = Instant::now().checked_add(grace);
-        let mut life = self.life.lock();
-        while life.runners > 0 {
-            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            (life, _) = self.changed.wait_timeout(life, left);
-        }
-        life.runners
+        self.changed.wait_while(self.life.lock(), deadline, |life| life.runners > 0).runners
     }
 
     pub(super) fn runner_came(&self) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Processor, Shared};
+use super::LOOK;
 use super::rescue::Rescue;
 use super::thread_clock::cpu_time;
 use crate::cell::name_of;
@@ -15,9 +16,6 @@ use crate::thread_id::ThreadId;
 const fn unless_modelled(time: Duration) -> Duration {
     if cfg!(runtime_loom) { Duration::ZERO } else { time }
 }
-
-/// From one look to the next while some worker is awake. Waking a thread costs about 5 microseconds.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// To the second look at a poll that may keep a task from a worker that sleeps.
 const SECOND_LOOK: Duration = Duration::from_micros(200);
@@ -34,7 +32,7 @@ const HOG: Duration = unless_modelled(Duration::from_millis(2));
 /// From one look to the next, at most, at a runtime that has ended but for polls that do not return.
 const LONG_LOOK: Duration = Duration::from_secs(1);
 
-/// After so many looks in a row that found all workers at rest, the monitor sleeps, and whoever wakes it pays for that.
+/// So many looks more find all workers at rest before the monitor sleeps, where whoever wakes it pays for that.
 const CALM: usize = 2;
 
 /// A thread that has used less of the time than one part in this many is blocked.
@@ -62,6 +60,8 @@ pub(super) struct Watch {
     seen: Vec<Option<Seen>>,
     /// Looks in a row that found all workers at rest.
     calm: usize,
+    /// How many do so before the monitor sleeps.
+    calm_enough: usize,
     /// This look is a second one.
     hurried: bool,
     /// To the next look while the runtime ends.
@@ -94,6 +94,7 @@ impl Watch {
             shared,
             seen: vec![None; shared.processors.len()],
             calm: 0,
+            calm_enough: if shared.monitor.alarm.has_timer() { 1 } else { 1 + CALM },
             hurried: false,
             ending: LOOK,
             rescue: Rescue::default(),
@@ -207,7 +208,7 @@ impl Watch {
             return Next::Look(if self.hurried { SECOND_LOOK } else { LOOK });
         }
         self.calm += 1;
-        if self.calm > CALM { Next::Sleep } else { Next::Look(LOOK) }
+        if self.calm >= self.calm_enough { Next::Sleep } else { Next::Look(LOOK) }
     }
 }
 
