@@ -37,6 +37,7 @@ mod next;
 mod runner;
 mod seat;
 mod sleep;
+mod slice;
 mod spare;
 mod stop;
 mod worker;

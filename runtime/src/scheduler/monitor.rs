@@ -31,7 +31,7 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use super::{Flavor, Shared};
+use super::{Flavor, Shared, slice};
 use crate::context::Role;
 use crate::driver::Precise;
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -183,6 +183,7 @@ impl Shared {
 fn run(shared: &'static Shared) {
     let monitor = &shared.monitor;
     let _precise = Precise::set();
+    slice::shorten();
     monitor.alarm.open();
     let mut watch = Watch::new(shared);
     while monitor.on.load(Ordering::Relaxed) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::context::{self, Context};
 use super::core::Core;
-use super::{Processor, Shared};
+use super::{Processor, Shared, slice};
 use crate::cell::Runnable;
 use crate::context::set_async;
 use crate::coop::BudgetGuard;
@@ -35,6 +35,9 @@ pub(super) fn main(shared: &'static Shared, worker: usize) {
         context.take_up(taken);
         set_async(true);
         let _precise = Precise::set();
+        if shared.is_spare(worker) {
+            slice::shorten();
+        }
         context::scope(&context, || while context.run(|| false) == Exit::LostCore && context.reoccupy() {});
         context.leave_seat();
         shared.offer_work();
