@@ -36,7 +36,8 @@ fn switches(prefix: &str) -> BTreeMap<String, u64> {
     found
 }
 
-/// A worker that goes to sleep is done by then, and so is the monitor, which looks a few times more, a millisecond apart.
+/// A worker that goes to sleep is done by then, and so is the monitor, which looks once more or a few times, a millisecond
+/// apart.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// The counts once they no longer change for a while.

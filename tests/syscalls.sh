@@ -24,8 +24,8 @@ sleep        on      2       300  -       -           -          0 0 5
 # echo: one exchange on a kept connection. idle: the same when the server waits before each, so that nothing of the
 # wait is shared. short: accept, exchange, close; here the third limit is for all calls. sleep: one sleep of 2 ms.
 # With one worker nobody spins: a worker that looks for work for a moment before it sleeps makes calls that come with time.
-# The monitor's calls come with time and not with operations: one for each look, at most once a millisecond and three times
-# after the last work, and one to wake it. It has rows of its own, with these beside the operation's.
+# The monitor's calls come with time and not with operations: one for each look, at most once a millisecond, and one to set its
+# timer after a rest. It has rows of its own, with these beside the operation's.
 
 cargo build --quiet --release -p runtime-benches --bin syscalls
 binary=${CARGO_TARGET_DIR:-target}/release/syscalls
