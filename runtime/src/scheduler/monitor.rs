@@ -184,7 +184,6 @@ fn run(shared: &'static Shared) {
     let monitor = &shared.monitor;
     let _precise = Precise::set();
     slice::shorten();
-    monitor.alarm.open();
     let mut watch = Watch::new(shared);
     while monitor.on.load(Ordering::Relaxed) {
         match watch.look(Instant::now()) {
@@ -222,9 +221,13 @@ impl Shared {
         if !monitor.due.swap(false, Ordering::Relaxed) {
             return;
         }
+        monitor.alarm.open();
         match self.host().map(|host| host.start_thread(Role::Monitor, Box::new(move || run(self)))) {
             Some(Ok(thread)) => self.keep(thread),
-            _ => monitor.refused.store(true, Ordering::Relaxed),
+            _ => {
+                monitor.alarm.close();
+                monitor.refused.store(true, Ordering::Relaxed);
+            }
         }
     }
 

@@ -32,12 +32,12 @@ impl Alarm {
         Alarm { parker: Parker::new(), timer: Timer::new() }
     }
 
-    /// The monitor's thread is there.
+    /// The monitor's thread is about to be there.
     pub(super) fn open(&self) {
         self.timer.open();
     }
 
-    /// It goes.
+    /// It goes, or does not come.
     pub(super) fn close(&self) {
         self.timer.close();
     }
