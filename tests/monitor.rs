@@ -15,7 +15,9 @@ use runtime::net::TcpListener;
 use runtime::task::{self, coop};
 use runtime::time::sleep;
 use runtime::{Runtime, Stall, StallCause, spawn};
-use runtime_tests::{PATIENCE, multi, promptly, threads_named, until, within};
+use runtime_tests::{
+    PATIENCE, alone, multi, open_files, open_files_but_timers, promptly, threads_named, until, within,
+};
 
 /// Blocks every worker until the sender is dropped. They do when this returns.
 fn block_all(rt: &Runtime, workers: usize) -> mpsc::SyncSender<()> {
@@ -244,6 +246,42 @@ fn the_threads_of_spare_workers_and_of_the_monitor_are_joined() {
         assert!(threads_named("spares-") >= 2);
         drop(rt);
         assert_eq!(threads_named("spares-"), 0);
+    });
+}
+
+/// What the system is asked for together with short slices of the processor.
+#[expect(unsafe_code, reason = "the policy of a thread has no safe form")]
+fn runs_soon() -> bool {
+    // SAFETY: the call reads nothing but the number of the thread, zero for this one.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    policy & libc::SCHED_RESET_ON_FORK != 0
+}
+
+#[test]
+fn spare_workers_and_the_monitor_ask_to_run_soon_and_workers_do_not() {
+    within(PATIENCE, || {
+        let (tell, told) = mpsc::channel();
+        let report = move |_: Stall| tell.send(runs_soon()).unwrap();
+        let threshold = Some(Duration::from_millis(5));
+        let rt =
+            Runtime::builder().worker_threads(1).stall_threshold(threshold).on_stall(report).build().unwrap();
+        assert!(!rt.spawn(async { runs_soon() }).wait().unwrap());
+        let blocked = block_all(&rt, 1);
+        assert!(rt.spawn(async { runs_soon() }).wait().unwrap(), "on the spare worker");
+        assert!(told.recv().unwrap(), "on the monitor's thread");
+        drop(blocked);
+    });
+}
+
+#[test]
+fn the_timer_of_the_monitor_goes_with_the_runtime() {
+    alone("monitor::the_timer_of_the_monitor_goes_with_the_runtime", || {
+        let timers = || open_files() - open_files_but_timers();
+        let rt = multi(1);
+        drop(block_all(&rt, 2));
+        assert_eq!(timers(), usize::from(!cfg!(runtime_portable)));
+        drop(rt);
+        assert_eq!(timers(), 0);
     });
 }
 

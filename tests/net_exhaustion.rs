@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpSocket, TcpStream};
-use runtime_tests::{alone, on_each, open_files_but_timers, poll_once, tcp_pair};
+use runtime_tests::{PATIENCE, alone, multi, on_each, open_files_but_timers, poll_once, tcp_pair, within};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// `EMFILE`, what the system says when the process may open no more files.
@@ -275,6 +275,26 @@ fn sockets_without_descriptors_are_errors_and_leave_nothing() {
                 assert_eq!(open_files_but_timers(), before);
                 assert!(TcpStream::connect(addr).await.is_ok());
             });
+        });
+    });
+}
+
+#[test]
+fn the_monitor_helps_without_a_descriptor_for_its_timer() {
+    alone("net_exhaustion::the_monitor_helps_without_a_descriptor_for_its_timer", || {
+        within(PATIENCE, || {
+            let _hoard = Hoard::all_but(0);
+            let rt = multi(2);
+            for _ in 0..5 {
+                // A rest, in which the monitor goes to sleep: who is not woken from that is missed by the parent.
+                std::thread::sleep(Duration::from_millis(20));
+                let parent = rt.spawn(async {
+                    let (sender, receiver) = mpsc::channel();
+                    drop(runtime::spawn(async move { sender.send(5).unwrap() }));
+                    receiver.recv().unwrap()
+                });
+                assert_eq!(parent.wait().unwrap(), 5);
+            }
         });
     });
 }

@@ -9,6 +9,7 @@ mod waiting;
 
 use std::future::poll_fn;
 use std::panic::Location;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -354,7 +355,7 @@ pub fn threads_named(prefix: &str) -> usize {
 /// Without `/proc`.
 #[must_use]
 pub fn open_files() -> usize {
-    fs::read_dir("/proc/self/fd").expect("/proc").count()
+    count_files(|_| true)
 }
 
 /// As [`open_files`], without the timers that monitors wait for: a runtime that goes on opens one when its tasks first may
@@ -364,11 +365,13 @@ pub fn open_files() -> usize {
 /// Without `/proc`.
 #[must_use]
 pub fn open_files_but_timers() -> usize {
+    count_files(|target| target.as_os_str() != "anon_inode:[timerfd]")
+}
+
+/// Counts by what they are.
+fn count_files(counts: impl Fn(&Path) -> bool) -> usize {
     let files = fs::read_dir("/proc/self/fd").expect("/proc").filter_map(Result::ok);
-    let is_timer = |file: &fs::DirEntry| {
-        file.path().read_link().is_ok_and(|target| target.as_os_str() == "anon_inode:[timerfd]")
-    };
-    files.filter(|file| !is_timer(file)).count()
+    files.filter(|file| counts(&file.path().read_link().unwrap_or_default())).count()
 }
 
 const CHILD: &str = "RUNTIME_TEST_CHILD";

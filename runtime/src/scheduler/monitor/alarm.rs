@@ -5,9 +5,10 @@
 //! for when a look may tell something. Nobody stops it: it goes off once if the work has ended by then. A server that
 //! works in short bursts pays a context switch for each burst, and one in a millisecond at most.
 
-#[cfg_attr(all(target_os = "linux", not(runtime_portable), not(runtime_loom)), path = "alarm/timerfd.rs")]
-#[cfg_attr(any(not(target_os = "linux"), runtime_portable, runtime_loom), path = "alarm/none.rs")]
-mod timer;
+#[cfg(any(not(target_os = "linux"), runtime_portable, runtime_loom))]
+mod none;
+#[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
+mod timerfd;
 
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use super::LOOK;
 use crate::loom::Arc;
 use crate::parker::Parker;
 
-use timer::Timer;
+#[cfg(any(not(target_os = "linux"), runtime_portable, runtime_loom))]
+use none::Timer;
+#[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
+use timerfd::Timer;
 
 /// From a worker's rest to the first look at what it polls then.
 const FIRST_LOOK: Duration = Duration::from_micros(500);
