@@ -543,6 +543,34 @@ fn a_task_that_keeps_its_worker_loses_its_budget_while_others_wait() {
     });
 }
 
+#[test]
+fn a_task_that_blocks_its_thread_keeps_its_budget() {
+    // Long enough for the monitor to look a few times: what it took would be missing.
+    const HELD: Duration = Duration::from_millis(20);
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (begun, all_begun) = mpsc::channel();
+        let lock = Arc::new(Mutex::new(()));
+        let held = lock.lock();
+        let blocked = || {
+            let (begun, lock) = (begun.clone(), lock.clone());
+            rt.spawn(async move {
+                begun.send(()).unwrap();
+                drop(lock.lock());
+                coop::has_budget_remaining()
+            })
+        };
+        let first = blocked();
+        all_begun.recv().unwrap();
+        // More than there are spare workers: the last ones wait.
+        let rest: Vec<_> = (0..20).map(|_| blocked()).collect();
+        std::thread::sleep(HELD);
+        drop(held);
+        assert!(first.wait().unwrap());
+        rest.into_iter().for_each(|task| assert!(task.wait().unwrap()));
+    });
+}
+
 // --- reports ---
 
 /// A runtime that reports polls of more than 20 ms, and where the reports come.

@@ -26,8 +26,12 @@ const KEEPS: Duration = unless_modelled(Duration::from_micros(150));
 /// A poll of this age is stuck.
 const STUCK: Duration = unless_modelled(Duration::from_micros(900));
 
-/// A task whose poll is older than this while others wait for the worker has used up its budget.
+/// A task whose poll is older than this and computes, while others wait for the worker, has used up its budget.
 const HOG: Duration = unless_modelled(Duration::from_millis(2));
+
+/// So much processor time since the second look tells a poll that computes from one whose thread is blocked, or is not run
+/// by a busy system: that one has not had its share.
+const COMPUTED: Duration = Duration::from_micros(500);
 
 /// From one look to the next, at most, at a runtime that has ended but for polls that do not return.
 const LONG_LOOK: Duration = Duration::from_secs(1);
@@ -161,7 +165,7 @@ impl Watch {
     /// Passes on what the worker holds.
     fn help(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
         let Some(seen) = &self.seen[worker] else { return };
-        if age >= HOG {
+        if age >= HOG && seen.used(processor).is_none_or(|used| used >= COMPUTED) {
             self.rescue.curb(self.shared, processor);
         }
         self.rescue.take_next(self.shared, processor);
@@ -214,14 +218,20 @@ impl Watch {
 
 impl Seen {
     fn cause(&self, processor: &Processor, now: Instant) -> StallCause {
-        let Some((then, before)) = self.clock.filter(|(then, _)| *then < now) else {
+        let Some((then, _)) = self.clock.filter(|(then, _)| *then < now) else {
             return StallCause::Unknown;
         };
-        match cpu_time(processor.runner.thread()) {
-            Some(time) if time.saturating_sub(before) * COMPUTING >= now - then => StallCause::Computing,
+        match self.used(processor) {
+            Some(used) if used * COMPUTING >= now - then => StallCause::Computing,
             Some(_) => StallCause::Blocked,
             None => StallCause::Unknown,
         }
+    }
+
+    /// The processor time that its thread has used since the second look; `None` if the system does not say.
+    fn used(&self, processor: &Processor) -> Option<Duration> {
+        let (_, before) = self.clock?;
+        Some(cpu_time(processor.runner.thread())?.saturating_sub(before))
     }
 
     /// As [`cause`](Self::cause); worth the look whether a thread that got no processor wanted one.
