@@ -239,6 +239,46 @@ fn a_sleep_inside_a_runtime_that_was_shut_down_ends_at_its_time_without_a_spin()
     }
 }
 
+// --- whom a batch calls for ---
+
+/// Notes how many workers are idle when it is woken.
+struct IdleWhenWoken(Handle, mpsc::Sender<usize>);
+
+impl Wake for IdleWhenWoken {
+    fn wake(self: Arc<Self>) {
+        self.1.send(self.0.metrics().idle_workers()).unwrap();
+    }
+}
+
+#[test]
+fn nobody_is_called_for_the_tasks_of_a_batch_before_all_of_it_is_queued() {
+    on_each_paused(&[|| Builder::new().worker_threads(2)], |rt| {
+        let (sender, idle) = mpsc::channel();
+        let observer = Waker::from(Arc::new(IdleWhenWoken(rt.handle(), sender)));
+        let wakers: Vec<_> = (0..3)
+            .map(|_| {
+                let gate = Gate::new();
+                rt.spawn({
+                    let gate = gate.clone();
+                    async move { gate.pass().await }
+                });
+                gate.waker()
+            })
+            .collect();
+        rt.spawn(async move {
+            // One set of timers, all due at once, with an observer at each end.
+            let all: Vec<_> = [&observer].into_iter().chain(&wakers).chain([&observer]).collect();
+            let mut sleeps: Vec<_> = all.iter().map(|_| Box::pin(time::sleep(20 * MS))).collect();
+            for (sleep, waker) in sleeps.iter_mut().zip(all) {
+                assert!(sleep.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            }
+            std::future::pending::<()>().await;
+        });
+        // The worker that leads, and so fires the timers, is awake; the other sleeps until the end.
+        assert_eq!([idle.recv().unwrap(), idle.recv().unwrap()], [1, 1]);
+    });
+}
+
 // --- a system that refuses threads ---
 
 /// A runtime whose one worker gets no thread but those in `block_on`. For a process of its own.

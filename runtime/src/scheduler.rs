@@ -323,7 +323,7 @@ impl Shared {
             };
             match context.core.try_borrow_mut() {
                 Ok(mut core) => match core.as_mut() {
-                    Some(core) => Ok(push(self, core, runnable)),
+                    Some(core) => Ok(push(self, core, runnable) && !context.dispatches.get()),
                     None => Err(runnable),
                 },
                 Err(_) => Err(runnable),

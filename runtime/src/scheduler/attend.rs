@@ -157,7 +157,7 @@ impl Context {
             None => {
                 let worker = self.core.borrow().as_ref().map(|core| core.index);
                 if let Some(worker) = worker {
-                    driver.timers().fire(self.shared.shard(worker), driver.clock().now());
+                    self.gather(|| driver.timers().fire(self.shared.shard(worker), driver.clock().now()));
                 }
             }
             Some(lead) => {
@@ -170,14 +170,31 @@ impl Context {
 
     /// Wakes those whom the events and the timers concern.
     pub(super) fn dispatch(&self, found: Found) {
-        if let Some(batch) = found.batch {
-            batch.dispatch();
+        self.gather(|| {
+            if let Some(batch) = found.batch {
+                batch.dispatch();
+            }
+            if found.timers {
+                let driver = &self.shared.driver;
+                // Perhaps without a seat, when all others sleep: those who are to be woken are in no timer any more.
+                self.shared.while_held(|| driver.timers().fire_all(driver.clock().now()));
+            }
+        });
+    }
+
+    /// Calls `f`, which wakes tasks, and calls nobody for those that queue here: the pick that follows sees whether somebody
+    /// should come. Whoever is called for the second task of a batch finds that one alone, runs it beside this thread, or
+    /// instead of it, and sleeps again before the rest is queued.
+    fn gather<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Over<'a>(&'a Cell<bool>);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
         }
-        if found.timers {
-            let driver = &self.shared.driver;
-            // Perhaps without a seat, when all others sleep: those who are to be woken are in no timer any more.
-            self.shared.while_held(|| driver.timers().fire_all(driver.clock().now()));
-        }
+        self.dispatches.set(true);
+        let _over = Over(&self.dispatches);
+        f()
     }
 
     /// Sleeps, in the driver if it has business and this thread can have the lead. The worker's bit is set, and the fence
