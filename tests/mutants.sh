@@ -52,8 +52,11 @@ next_slot_relaxed             scheduler::models::the_next_slot_gives_each_task_o
 core_taken_without_the_bit    scheduler::models::a_guest_and_a_submitter_meet_at_one_seat
 guest_keeps_the_search        scheduler::models::the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter
 stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
-stir_without_fence            scheduler::models::monitor::whoever_takes_a_worker_up_wakes_the_monitor
-monitor_sleeps_without_fence  scheduler::models::monitor::whoever_takes_a_worker_up_wakes_the_monitor
+stir_without_fence            scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_the_monitor_falls_asleep_is_seen
+monitor_sleeps_without_fence  scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_the_monitor_falls_asleep_is_seen
+quiet_without_fence           scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen
+quiet_without_second_look     scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen
+last_ring_is_stopped          scheduler::monitor::alarm::models::the_last_ring_is_not_stopped
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
 pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run

@@ -19,13 +19,13 @@ idle         off     2       500  echo    1           2000       1 1 1
 short        off     2       4000 short   16          0          - - 5
 sleep        off     2       300  -       -           -          0 0 1
 echo         on      2       2000 echo    1           0          1 1 3
-sleep        on      2       300  -       -           -          1 0 3
+sleep        on      2       300  -       -           -          0 0 3
 "
 # echo: one exchange on a kept connection. idle: the same when the server waits before each, so that nothing of the
 # wait is shared. short: accept, exchange, close; here the third limit is for all calls. sleep: one sleep of 2 ms.
 # With one worker nobody spins: a worker that looks for work for a moment before it sleeps makes calls that come with time.
-# The monitor's calls come with time and not with operations: one for each look, at most once a millisecond, and one to set its
-# timer after a rest, in which it waits by a read. It has rows of its own, with these beside the operation's.
+# The monitor's calls come with time and not with operations: one for each look, at most once a millisecond; or, where all
+# come to rest before, one to set its timer and one to stop it, four times a millisecond at most. It has rows of its own.
 
 cargo build --quiet --release -p runtime-benches --bin syscalls
 binary=${CARGO_TARGET_DIR:-target}/release/syscalls

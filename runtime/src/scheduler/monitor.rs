@@ -8,12 +8,11 @@
 //!
 //! # The price
 //! A worker writes which task it polls, and counts polls: plain stores that the reports of the shutdown need as well. A
-//! thread that takes a worker up looks whether the monitor sleeps. All else is the monitor's own time.
+//! thread that takes a worker up looks whether the monitor sleeps, and so does one that puts it down. All else is the
+//! monitor's own time.
 //!
 //! # Sleep
-//! While no worker is awake the monitor sleeps without a limit (I9). *Monitor*: 1. say that it sleeps; 2. `fence(SeqCst)`;
-//! 3. look whether all workers are at rest; 4. sleep. *Who takes a worker up*: 1. the worker's bit is cleared, or its seat
-//! emptied; 2. `fence(SeqCst)`; 3. look whether the monitor sleeps, and wake it. The fences order (1, 3) against (1, 3).
+//! While no worker is awake the monitor sleeps without a limit (I9): see [`alarm`].
 //!
 //! # Start
 //! A runtime that runs a task or two and ends has nothing to watch, and a thread costs it a third of its life. So the
@@ -34,8 +33,7 @@ use std::time::{Duration, Instant};
 use super::{Flavor, Shared, slice};
 use crate::context::Role;
 use crate::driver::Precise;
-use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::loom::mutant;
+use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use alarm::Alarm;
 use watch::{Next, Watch};
@@ -63,7 +61,6 @@ pub(crate) struct Monitor {
     due: AtomicBool,
     /// The system refused the thread.
     refused: AtomicBool,
-    asleep: AtomicBool,
     alarm: Alarm,
     pub(super) counts: Counts,
 }
@@ -85,7 +82,6 @@ impl Monitor {
             report_after: AtomicU64::new(u64::MAX),
             due: AtomicBool::new(false),
             refused: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
             alarm: Alarm::new(),
             counts: Counts::default(),
         }
@@ -109,7 +105,7 @@ impl Monitor {
     pub(super) fn close(&self) {
         self.due.store(false, Ordering::Relaxed);
         self.on.store(false, Ordering::Relaxed);
-        self.alarm.ring();
+        self.alarm.ring_at_once();
     }
 
     /// There is to be a thread, and nobody has started it.
@@ -121,37 +117,20 @@ impl Monitor {
     /// Some thread has taken a worker up: there may be something to watch.
     #[inline]
     pub(super) fn stir(&self) {
-        if !self.on.load(Ordering::Relaxed) {
-            return;
-        }
-        if !mutant!("stir_without_fence") {
-            // ORDERING: pairs with the fence in `sleep`, see the module's head.
-            fence(Ordering::SeqCst);
-        }
-        if self.asleep.load(Ordering::Relaxed) {
-            self.wake();
+        if self.on.load(Ordering::Relaxed) {
+            self.alarm.stir();
         }
     }
 
-    #[cold]
-    fn wake(&self) {
-        // One of those who take workers up at the same time is enough.
-        if self.asleep.swap(false, Ordering::Relaxed) {
-            self.alarm.ring_soon();
-        }
+    /// Some worker of `shared` is at rest. Its bit is set, and the fence after that stands before this.
+    #[inline]
+    pub(super) fn settle(&self, shared: &Shared) {
+        self.alarm.settle(|| shared.all_at_rest());
     }
 
     /// Sleeps until some worker is awake.
     fn sleep(&self, shared: &Shared) {
-        self.asleep.store(true, Ordering::Relaxed);
-        if !mutant!("monitor_sleeps_without_fence") {
-            // ORDERING: pairs with the fence in `stir`.
-            fence(Ordering::SeqCst);
-        }
-        if shared.all_at_rest() {
-            self.alarm.wait();
-        }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.alarm.sleep(|| shared.all_at_rest());
     }
 }
 
@@ -187,7 +166,7 @@ fn run(shared: &'static Shared) {
     let mut watch = Watch::new(shared);
     while monitor.on.load(Ordering::Relaxed) {
         match watch.look(Instant::now()) {
-            Next::Look(after) => monitor.alarm.wait_for(after),
+            Next::Look(after) => monitor.alarm.sleep_for(after),
             Next::Sleep => monitor.sleep(shared),
         }
     }

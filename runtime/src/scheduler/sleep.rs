@@ -129,7 +129,10 @@ impl Context {
                 Resume::Displaced => Rest::WithoutSeat,
                 // Somebody's next slot was full: look once more whether that somebody is stuck.
                 Resume::Asleep if suspicious && !stopping => Rest::Nap(2 * STUCK),
-                Resume::Asleep => Rest::Seated(worker),
+                Resume::Asleep => {
+                    shared.monitor.settle(shared);
+                    Rest::Seated(worker)
+                }
             };
             suspicious &= !matches!(rest, Rest::WithoutSeat);
             self.dispatch(found);

@@ -1,78 +1,207 @@
 //! What the monitor sleeps in while all workers are at rest, and how it is woken a little later.
 //!
 //! A worker that is taken up after a rest may be stuck soon, but most are at rest again before that. To wake the monitor at
-//! once costs two context switches, and its look finds nothing yet. So whoever takes a worker up sets a timer of the system
-//! for when a look may tell something. Nobody stops it: it goes off once if the work has ended by then. A server that
-//! works in short bursts pays a context switch for each burst, and one in a millisecond at most.
+//! once costs two context switches, and its look finds nothing yet. So whoever takes a worker up *rings*: sets a timer of
+//! the system for when a look may tell something. Whoever is the last to come to rest stops it, so that a server that
+//! works in short bursts pays two short system calls for each and the monitor sleeps on. That happens a few times in a
+//! millisecond at most: where one rest follows the other, it is cheaper to let the monitor look.
+//!
+//! # Protocol
+//! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`]: asleep with the timer set. Between the latter two it changes under the
+//! lock, and the timer with it.
+//!
+//! *Monitor*: 1. say that it is asleep; 2. `fence(SeqCst)`; 3. look whether all workers are at rest; 4. sleep. *Who takes a
+//! worker up*: 1. the worker's bit is cleared, or its seat emptied; 2. `fence(SeqCst)`; 3. look whether the monitor is
+//! asleep, and ring. *Who comes to rest last* does the monitor's steps for it: 1. stop the timer and say that the monitor is
+//! asleep; 2. `fence(SeqCst)`; 3. look whether all workers are at rest, and ring if not. The fences order (1, 3) against
+//! (1, 3).
 
-#[cfg(any(not(target_os = "linux"), runtime_portable, runtime_loom))]
+mod bucket;
+#[cfg(runtime_loom)]
+mod modelled;
+#[cfg(all(test, runtime_loom))]
+mod models;
+#[cfg(all(any(not(target_os = "linux"), runtime_portable), not(runtime_loom)))]
 mod none;
 #[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
 mod timerfd;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::LOOK;
-use crate::loom::Arc;
+use crate::loom::atomic::{AtomicU8, Ordering, fence};
+use crate::loom::lock::Mutex;
+use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 
-#[cfg(any(not(target_os = "linux"), runtime_portable, runtime_loom))]
+pub(super) use bucket::Bucket;
+#[cfg(runtime_loom)]
+use modelled::Timer;
+#[cfg(all(any(not(target_os = "linux"), runtime_portable), not(runtime_loom)))]
 use none::Timer;
 #[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
 use timerfd::Timer;
 
-/// From a worker's rest to the first look at what it polls then.
-const FIRST_LOOK: Duration = Duration::from_micros(500);
+/// The monitor looks, or is about to.
+const AWAKE: u8 = 0;
+
+/// It sleeps until somebody rings.
+const ASLEEP: u8 = 1;
+
+/// It sleeps, and somebody has rung.
+const RUNG: u8 = 2;
+
+/// So often in the time from one look to the next the timer may be stopped.
+const STOPS: u32 = if cfg!(runtime_loom) { u32::MAX } else { 4 };
 
 /// Where the monitor's thread sleeps. Without a timer it is woken at once.
 #[derive(Debug)]
 pub(super) struct Alarm {
+    state: AtomicU8,
     parker: Arc<Parker>,
-    timer: Timer,
+    clock: Mutex<Clock>,
+}
+
+#[derive(Debug)]
+struct Clock {
+    /// `None` while there is no thread to be woken by it.
+    timer: Option<Arc<Timer>>,
+    stops: Bucket,
+    /// The thread is to end: nobody stops the timer any more.
+    last: bool,
 }
 
 impl Alarm {
     pub(super) fn new() -> Self {
-        Alarm { parker: Parker::new(), timer: Timer::new() }
+        let stops = Bucket::new(LOOK / 4, STOPS);
+        Alarm {
+            state: AtomicU8::new(AWAKE),
+            parker: Parker::new(),
+            clock: Mutex::new(Clock { timer: None, stops, last: false }),
+        }
     }
 
     /// The monitor's thread is about to be there.
     pub(super) fn open(&self) {
-        self.timer.open();
+        let timer = Timer::new().map(Arc::new);
+        let mut clock = self.clock.lock();
+        clock.timer = timer;
+        clock.last = false;
     }
 
     /// It goes, or does not come.
     pub(super) fn close(&self) {
-        self.timer.close();
+        let timer = self.clock.lock().timer.take();
+        drop(timer);
     }
 
-    /// True if whoever [rings](Self::ring_soon) need not wake a thread for it.
+    /// True if whoever [takes a worker up](Self::stir) need not wake a thread for it.
     pub(super) fn has_timer(&self) -> bool {
-        self.timer.is_open()
+        self.clock.lock().timer.is_some()
     }
 
-    /// Sleeps until somebody rings. May end without.
-    pub(super) fn wait(&self) {
-        if !self.timer.wait() {
-            self.parker.park();
+    /// Sleeps until some worker is awake. May end without.
+    pub(super) fn sleep(&self, all_at_rest: impl Fn() -> bool) {
+        self.state.store(ASLEEP, Ordering::Relaxed);
+        if !mutant!("monitor_sleeps_without_fence") {
+            // ORDERING: pairs with the fence in `stir`.
+            fence(Ordering::SeqCst);
+        }
+        if all_at_rest() {
+            self.wait();
+        }
+        self.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    fn wait(&self) {
+        let timer = self.clock.lock().timer.clone();
+        match timer {
+            // Nobody is to come back here at once, for ever.
+            Some(timer) if timer.wait().is_err() => self.close(),
+            Some(_) => {}
+            None => self.parker.park(),
         }
     }
 
-    /// Sleeps until somebody [rings](Self::ring), or for so long.
-    pub(super) fn wait_for(&self, time: Duration) {
+    /// Sleeps until somebody [rings](Self::ring_at_once), or for so long.
+    pub(super) fn sleep_for(&self, time: Duration) {
         self.parker.park_timeout(time);
     }
 
-    /// Wakes the monitor from its [`wait`](Self::wait) when a look may tell something.
-    pub(super) fn ring_soon(&self) {
-        if !self.timer.set(FIRST_LOOK, LOOK) {
-            self.parker.unpark();
+    /// Some thread has taken a worker up: there may be something to watch.
+    #[inline]
+    pub(super) fn stir(&self) {
+        if !mutant!("stir_without_fence") {
+            // ORDERING: pairs with the fences in `sleep` and `quiet`, see the module's head.
+            fence(Ordering::SeqCst);
+        }
+        if self.state.load(Ordering::Relaxed) == ASLEEP {
+            self.ring();
         }
     }
 
-    /// Wakes the monitor now.
-    pub(super) fn ring(&self) {
-        self.timer.set(Duration::ZERO, Duration::ZERO);
+    #[cold]
+    fn ring(&self) {
+        let clock = self.clock.lock();
+        // One of those who take workers up at the same time is enough.
+        if self.change(ASLEEP, RUNG) {
+            let set = clock.timer.as_ref().is_some_and(|timer| timer.set(LOOK).is_ok());
+            drop(clock);
+            if !set {
+                self.parker.unpark();
+            }
+        }
+    }
+
+    /// A worker is at rest, perhaps the last.
+    #[inline]
+    pub(super) fn settle(&self, all_at_rest: impl Fn() -> bool) {
+        if self.state.load(Ordering::Relaxed) == RUNG && all_at_rest() {
+            self.quiet(all_at_rest);
+        }
+    }
+
+    #[cold]
+    fn quiet(&self, all_at_rest: impl Fn() -> bool) {
+        if !self.stop() {
+            return;
+        }
+        if !mutant!("quiet_without_fence") {
+            // ORDERING: pairs with the fence in `stir`: who saw that the monitor was rung is seen here.
+            fence(Ordering::SeqCst);
+        }
+        if !all_at_rest() && !mutant!("quiet_without_second_look") {
+            self.ring();
+        }
+    }
+
+    /// True if the timer was set and is not any more.
+    fn stop(&self) -> bool {
+        let mut clock = self.clock.lock();
+        let Clock { timer: Some(timer), stops, last } = &mut *clock else { return false };
+        let last = *last && !mutant!("last_ring_is_stopped");
+        let stopped = !last && stops.take(Instant::now()) && self.change(RUNG, ASLEEP);
+        if stopped {
+            // A timer that cannot be stopped goes off, and finds all workers at rest.
+            let _ = timer.stop();
+        }
+        stopped
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        // ORDERING: Relaxed, the fences around it order what matters, and the lock the timer.
+        self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Wakes the monitor now, for the last time.
+    pub(super) fn ring_at_once(&self) {
+        let mut clock = self.clock.lock();
+        clock.last = true;
+        if let Some(timer) = &clock.timer {
+            // Refused, the timer is one that no wait gets past either.
+            let _ = timer.set(Duration::ZERO);
+        }
+        drop(clock);
         self.parker.unpark();
     }
 }

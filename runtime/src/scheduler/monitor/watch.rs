@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Processor, Shared};
 use super::LOOK;
+use super::alarm::Bucket;
 use super::rescue::Rescue;
 use super::thread_clock::cpu_time;
 use crate::cell::name_of;
@@ -86,12 +87,6 @@ struct Seen {
     report_at: Duration,
 }
 
-/// How many reports may still be made.
-struct Bucket {
-    left: u32,
-    filled: Instant,
-}
-
 impl Watch {
     pub(super) fn new(shared: &'static Shared) -> Self {
         Watch {
@@ -102,7 +97,7 @@ impl Watch {
             hurried: false,
             ending: LOOK,
             rescue: Rescue::default(),
-            reports: Bucket { left: BURST, filled: Instant::now() },
+            reports: Bucket::new(REPORT_EVERY, BURST),
         }
     }
 
@@ -251,19 +246,5 @@ impl Seen {
             duration: now - self.since,
             cause: self.reported_cause(processor, now),
         })
-    }
-}
-
-impl Bucket {
-    /// True if one more report may be made.
-    fn take(&mut self, now: Instant) -> bool {
-        let new = (now - self.filled).as_nanos() / REPORT_EVERY.as_nanos();
-        if new > 0 {
-            self.left = self.left.saturating_add(u32::try_from(new).unwrap_or(u32::MAX)).min(BURST);
-            self.filled = now;
-        }
-        let any = self.left > 0;
-        self.left -= u32::from(any);
-        any
     }
 }
