@@ -24,6 +24,7 @@
 //! Source: the `sysmon` thread of Go's scheduler (runtime/proc.go) retakes processors from system calls in the same way.
 
 mod alarm;
+mod bucket;
 mod rescue;
 mod thread_clock;
 mod watch;
@@ -122,10 +123,10 @@ impl Monitor {
         }
     }
 
-    /// Some worker of `shared` is at rest. Its bit is set, and the fence after that stands before this.
+    /// Some worker of `shared` is at rest, since `now` or a little later. Its bit is set, and the fence after that stands before this.
     #[inline]
-    pub(super) fn settle(&self, shared: &Shared) {
-        self.alarm.settle(|| shared.all_at_rest());
+    pub(super) fn settle(&self, shared: &Shared, now: Instant) {
+        self.alarm.settle(now, || shared.all_at_rest());
     }
 
     /// Sleeps until some worker is awake.

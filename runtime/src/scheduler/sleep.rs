@@ -90,9 +90,9 @@ impl Context {
         any
     }
 
-    /// Puts the core down and sleeps until there is work, or a reason to end the loop.
+    /// Puts the core down and sleeps until there is work, or a reason to end the loop. It has been out of work `since` then.
     #[cold]
-    pub(super) fn sleep(&self, woken: &impl Fn() -> bool) -> Option<Exit> {
+    pub(super) fn sleep(&self, since: Instant, woken: &impl Fn() -> bool) -> Option<Exit> {
         let shared = self.shared;
         if self.is_dismissed() {
             return Some(Exit::Dismissed);
@@ -130,7 +130,7 @@ impl Context {
                 // Somebody's next slot was full: look once more whether that somebody is stuck.
                 Resume::Asleep if suspicious && !stopping => Rest::Nap(2 * STUCK),
                 Resume::Asleep => {
-                    shared.monitor.settle(shared);
+                    shared.monitor.settle(shared, since);
                     Rest::Seated(worker)
                 }
             };

@@ -90,7 +90,7 @@ impl Context {
                 None => {
                     let idle_since = Instant::now();
                     if !self.spin(idle_since, &woken) {
-                        if let Some(exit) = self.sleep(&woken) {
+                        if let Some(exit) = self.sleep(idle_since, &woken) {
                             return exit;
                         }
                     }

@@ -4,11 +4,11 @@
 //! once costs two context switches, and its look finds nothing yet. So whoever takes a worker up *rings*: sets a timer of
 //! the system for when a look may tell something. Whoever is the last to come to rest stops it, so that a server that
 //! works in short bursts pays two short system calls for each and the monitor sleeps on. That happens a few times in a
-//! millisecond at most: where one rest follows the other, it is cheaper to let the monitor look.
+//! millisecond at most, also where one rest follows the other; it takes one to keep the timer from going off.
 //!
 //! # Protocol
-//! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`]: asleep with the timer set. Between the latter two it changes under the
-//! lock, and the timer with it.
+//! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`] (or [`LEFT`]): asleep with the timer set. Between the latter it changes
+//! under the lock, and the timer with it.
 //!
 //! *Monitor*: 1. say that it is asleep; 2. `fence(SeqCst)`; 3. look whether all workers are at rest; 4. sleep. *Who takes a
 //! worker up*: 1. the worker's bit is cleared, or its seat emptied; 2. `fence(SeqCst)`; 3. look whether the monitor is
@@ -16,7 +16,6 @@
 //! asleep; 2. `fence(SeqCst)`; 3. look whether all workers are at rest, and ring if not. The fences order (1, 3) against
 //! (1, 3).
 
-mod bucket;
 #[cfg(runtime_loom)]
 mod modelled;
 #[cfg(all(test, runtime_loom))]
@@ -29,12 +28,13 @@ mod timerfd;
 use std::time::{Duration, Instant};
 
 use super::LOOK;
-use crate::loom::atomic::{AtomicU8, Ordering, fence};
+use super::bucket::Bucket;
+use crate::driver::to_ns;
+use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::loom::lock::Mutex;
 use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 
-pub(super) use bucket::Bucket;
 #[cfg(runtime_loom)]
 use modelled::Timer;
 #[cfg(all(any(not(target_os = "linux"), runtime_portable), not(runtime_loom)))]
@@ -51,13 +51,21 @@ const ASLEEP: u8 = 1;
 /// It sleeps, and somebody has rung.
 const RUNG: u8 = 2;
 
+/// As [`RUNG`], and the timer is left alone for a while: it was stopped often enough.
+const LEFT: u8 = 3;
+
 /// So often in the time from one look to the next the timer may be stopped.
 const STOPS: u32 = if cfg!(runtime_loom) { u32::MAX } else { 4 };
+
+/// Afterwards it may be stopped again after so long.
+const NEXT_STOP: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
 
 /// Where the monitor's thread sleeps. Without a timer it is woken at once.
 #[derive(Debug)]
 pub(super) struct Alarm {
     state: AtomicU8,
+    /// When a timer that was left alone may be stopped.
+    retry: AtomicU64,
     parker: Arc<Parker>,
     clock: Mutex<Clock>,
 }
@@ -73,9 +81,10 @@ struct Clock {
 
 impl Alarm {
     pub(super) fn new() -> Self {
-        let stops = Bucket::new(LOOK / 4, STOPS);
+        let stops = Bucket::new(NEXT_STOP, STOPS);
         Alarm {
             state: AtomicU8::new(AWAKE),
+            retry: AtomicU64::new(0),
             parker: Parker::new(),
             clock: Mutex::new(Clock { timer: None, stops, last: false }),
         }
@@ -153,17 +162,22 @@ impl Alarm {
         }
     }
 
-    /// A worker is at rest, perhaps the last.
+    /// A worker is at rest, perhaps the last; it is `now`, or a little later.
     #[inline]
-    pub(super) fn settle(&self, all_at_rest: impl Fn() -> bool) {
-        if self.state.load(Ordering::Relaxed) == RUNG && all_at_rest() {
-            self.quiet(all_at_rest);
+    pub(super) fn settle(&self, now: Instant, all_at_rest: impl Fn() -> bool) {
+        let may_stop = match self.state.load(Ordering::Relaxed) {
+            RUNG => true,
+            LEFT => to_ns(now) >= self.retry.load(Ordering::Relaxed),
+            _ => false,
+        };
+        if may_stop && all_at_rest() {
+            self.quiet(now, all_at_rest);
         }
     }
 
     #[cold]
-    fn quiet(&self, all_at_rest: impl Fn() -> bool) {
-        if !self.stop() {
+    fn quiet(&self, now: Instant, all_at_rest: impl Fn() -> bool) {
+        if !self.stop(now) {
             return;
         }
         if !mutant!("quiet_without_fence") {
@@ -176,11 +190,18 @@ impl Alarm {
     }
 
     /// True if the timer was set and is not any more.
-    fn stop(&self) -> bool {
+    fn stop(&self, now: Instant) -> bool {
         let mut clock = self.clock.lock();
         let Clock { timer: Some(timer), stops, last } = &mut *clock else { return false };
-        let last = *last && !mutant!("last_ring_is_stopped");
-        let stopped = !last && stops.take(Instant::now()) && self.change(RUNG, ASLEEP);
+        if *last && !mutant!("last_ring_is_stopped") {
+            return false;
+        }
+        if !stops.take(now) {
+            self.retry.store(to_ns(now + NEXT_STOP), Ordering::Relaxed);
+            self.change(RUNG, LEFT);
+            return false;
+        }
+        let stopped = self.change(RUNG, ASLEEP) || self.change(LEFT, ASLEEP);
         if stopped {
             // A timer that cannot be stopped goes off, and finds all workers at rest.
             let _ = timer.stop();

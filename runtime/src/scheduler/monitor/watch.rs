@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Processor, Shared};
 use super::LOOK;
-use super::alarm::Bucket;
+use super::bucket::Bucket;
 use super::rescue::Rescue;
 use super::thread_clock::cpu_time;
 use crate::cell::name_of;

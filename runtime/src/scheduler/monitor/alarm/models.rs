@@ -39,7 +39,7 @@ impl Workers {
     fn rest(&self, bit: usize) {
         self.up.fetch_and(!bit, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.alarm.settle(|| self.all_at_rest());
+        self.alarm.settle(Instant::now(), || self.all_at_rest());
     }
 }
 

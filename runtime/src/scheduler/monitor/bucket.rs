@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How often something may still happen.
 #[derive(Debug)]
-pub(in crate::scheduler::monitor) struct Bucket {
+pub(super) struct Bucket {
     /// A new token comes after each such time.
     every: Duration,
     /// So many are kept.
@@ -15,12 +15,12 @@ pub(in crate::scheduler::monitor) struct Bucket {
 
 impl Bucket {
     /// A full one.
-    pub(in crate::scheduler::monitor) fn new(every: Duration, most: u32) -> Self {
+    pub(super) fn new(every: Duration, most: u32) -> Self {
         Bucket { every, most, left: most, filled: Instant::now() }
     }
 
     /// True if it may happen once more, now.
-    pub(in crate::scheduler::monitor) fn take(&mut self, now: Instant) -> bool {
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         let new = now.saturating_duration_since(self.filled).as_nanos() / self.every.as_nanos();
         if new > 0 {
             self.left = self.left.saturating_add(u32::try_from(new).unwrap_or(u32::MAX)).min(self.most);
