@@ -1,8 +1,11 @@
 //! Runs this program again, as a child process that measures one thing.
 
+use std::convert::Infallible;
 use std::env;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -10,13 +13,48 @@ use std::time::Duration;
 /// Far above the second or less that a measurement takes: only a hang gets here.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a child is, other than this program as it is.
+#[derive(Clone, Debug)]
+pub enum Variant {
+    /// Another build of it.
+    Build(PathBuf),
+    /// This one, with a variable in its environment: the name and the value.
+    Variable(String, String),
+}
+
+impl FromStr for Variant {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let variable = text.split_once('=').filter(|(name, _)| !name.contains('/'));
+        Ok(variable.map_or_else(
+            || Variant::Build(text.into()),
+            |(name, value)| Variant::Variable(name.to_owned(), value.to_owned()),
+        ))
+    }
+}
+
 /// Runs the current program with `args` and returns what it printed.
 ///
 /// # Errors
 /// If the child cannot be started, fails, or runs into the time limit, in which case it is killed.
 pub fn run(args: &[String], workers: usize) -> Result<String, String> {
-    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let mut child = Command::new(program)
+    run_variant(args, workers, None)
+}
+
+/// As [`run`], for the given variant of the current program.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_variant(args: &[String], workers: usize, variant: Option<&Variant>) -> Result<String, String> {
+    let mut command = match variant {
+        Some(Variant::Build(path)) => Command::new(path),
+        _ => Command::new(env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?),
+    };
+    if let Some(Variant::Variable(name, value)) = variant {
+        command.env(name, value);
+    }
+    let mut child = command
         .args(args)
         .env("SMOL_THREADS", workers.to_string())
         .stdout(Stdio::piped())

@@ -11,6 +11,7 @@
 
 mod bencher;
 mod options;
+mod pairs;
 mod parent;
 mod report;
 mod workload;
@@ -23,6 +24,7 @@ pub use self::workload::{ONE_FIGURE, Workload};
 
 use self::options::{Action, ChildOptions, Options};
 use crate::PeerName;
+use crate::child::Variant;
 
 /// A benchmark program.
 pub struct Bench {
@@ -51,6 +53,7 @@ fn perform(bench: &Bench, action: Action) -> Result<(), String> {
     match action {
         Action::Help => print!("{}", options::help(bench)),
         Action::List => print!("{}", report::list(&all(bench))),
+        Action::Pair(options, variant) => pair(bench, &options, &variant)?,
         Action::Measure(child) => measure(bench, &child)?,
         Action::Compare(options) => compare(bench, &options)?,
     }
@@ -70,6 +73,13 @@ fn compare(bench: &Bench, options: &Options) -> Result<(), String> {
         0 => Ok(()),
         failures => Err(format!("{failures} pairs of workload and peer failed")),
     }
+}
+
+fn pair(bench: &Bench, options: &Options, variant: &Variant) -> Result<(), String> {
+    let selected = select(bench, &options.only)?;
+    print!("{}", report::header(options));
+    print!("{}", pairs::table(&pairs::run(options, &selected, variant)?));
+    Ok(())
 }
 
 /// The workloads as they are listed: for whom they are compiled makes no difference.

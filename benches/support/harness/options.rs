@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Bench;
 use crate::PeerName;
+use crate::child::Variant;
 
 const HELP: &str = "\
 Run without any argument (as `cargo test --benches` does), it is `--quick`.
@@ -15,6 +16,8 @@ Run without any argument (as `cargo test --benches` does), it is `--quick`.
   --only NAME[,NAME]    these workloads
   --peer P[,P]          these peers: ours, tokio, smol
   --budget-ms N         measured time per process (200)
+  --versus NAME=VALUE   ours with and without this variable, in pairs of processes (101 rounds)
+  --versus PROGRAM      ours and another build of this program, in pairs of processes (101 rounds)
   --quick               one round of a few iterations: checks that everything runs
   --verbose             shows min..max over the rounds, and progress
   --json FILE           writes every round's figures
@@ -25,12 +28,17 @@ pub(super) fn help(bench: &Bench) -> String {
     format!("{} {HELP}", bench.about)
 }
 
+/// Processes differ by some per cent from one to the next: so many pairs tell one per cent.
+const ROUNDS_OF_PAIRS: usize = 101;
+
 /// What the command line asks for.
 pub(super) enum Action {
     Help,
     List,
     /// Be the parent.
     Compare(Options),
+    /// Be the parent of pairs.
+    Pair(Options, Variant),
     /// Be a child.
     Measure(ChildOptions),
 }
@@ -105,7 +113,7 @@ pub(super) fn child_arguments(child: &ChildOptions) -> Vec<String> {
 
 pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
     let mut options = Options::new(bench);
-    let mut child = None;
+    let (mut child, mut versus, mut rounds) = (None, None, None);
     if args.is_empty() {
         options.quick();
     }
@@ -118,21 +126,27 @@ pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
             "--bench" => {}
             "--quick" => options.quick(),
             "--verbose" | "-v" => options.verbose = true,
-            "--rounds" => options.rounds = value(name, &mut rest)?,
+            "--rounds" => rounds = Some(value(name, &mut rest)?),
             "--workers" => options.workers = value(name, &mut rest)?,
             "--only" => options.only = values(name, &mut rest)?,
             "--peer" => options.peers = values(name, &mut rest)?,
             "--budget-ms" => options.budget = Duration::from_millis(value(name, &mut rest)?),
             "--json" => options.json = Some(value(name, &mut rest)?),
+            "--versus" => versus = Some(value(name, &mut rest)?),
             "--child" => child = Some((value(name, &mut rest)?, value(name, &mut rest)?)),
             unknown => return Err(format!("unknown option `{unknown}`\n\n{}", help(bench))),
         }
     }
+    if versus.is_some() {
+        options.rounds = ROUNDS_OF_PAIRS;
+    }
+    options.rounds = rounds.unwrap_or(options.rounds);
     options.check(bench)?;
     let Options { workers, budget, .. } = options;
-    Ok(match child {
-        Some((peer, workload)) => Action::Measure(ChildOptions { peer, workload, workers, budget }),
-        None => Action::Compare(options),
+    Ok(match (child, versus) {
+        (Some((peer, workload)), _) => Action::Measure(ChildOptions { peer, workload, workers, budget }),
+        (None, Some(variant)) => Action::Pair(options, variant),
+        (None, None) => Action::Compare(options),
     })
 }
 

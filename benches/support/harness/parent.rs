@@ -2,7 +2,8 @@
 
 use super::Workload;
 use super::options::{self, ChildOptions, Options};
-use crate::{PeerName, child};
+use crate::PeerName;
+use crate::child::{self, Variant};
 
 /// Every figure of a comparison.
 pub(super) struct Results {
@@ -43,10 +44,7 @@ impl Cell {
     }
 
     pub(super) fn median(&self, figure: &str) -> Option<f64> {
-        let mut sorted = self.rounds(figure);
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
-        Some((sorted[low] + sorted[high]) / 2.0)
+        median(&mut self.rounds(figure))
     }
 
     pub(super) fn spread(&self, figure: &str) -> Option<(f64, f64)> {
@@ -55,6 +53,13 @@ impl Cell {
         let max = rounds.iter().copied().reduce(f64::max)?;
         Some((min, max))
     }
+}
+
+/// The middle one; between the middle two of an even number. Sorts the figures.
+pub(super) fn median(figures: &mut [f64]) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let (low, high) = (figures.len().checked_sub(1)? / 2, figures.len() / 2);
+    Some((figures[low] + figures[high]) / 2.0)
 }
 
 /// Runs every round. The peers are the innermost loop: what is compared is measured side by side.
@@ -68,7 +73,7 @@ pub(super) fn run(options: &Options, workloads: &[Workload]) -> Results {
         for (workload, cells) in workloads.iter().zip(&mut results.cells) {
             for (&peer, cell) in options.peers.iter().zip(cells) {
                 if !cell.failed {
-                    cell.add(measure(options, workload, peer), &format!("{} on {peer}", workload.name));
+                    cell.add(measure(options, workload, peer, None), &format!("{} on {peer}", workload.name));
                 }
             }
         }
@@ -76,14 +81,16 @@ pub(super) fn run(options: &Options, workloads: &[Workload]) -> Results {
     results
 }
 
-fn measure(
+/// The figures of one process.
+pub(super) fn measure(
     options: &Options,
     workload: &Workload,
     peer: PeerName,
+    variant: Option<&Variant>,
 ) -> Result<Vec<(&'static str, f64)>, String> {
     let Options { workers, budget, .. } = *options;
     let child = ChildOptions { peer, workload: workload.name.to_owned(), workers, budget };
-    let printed = child::run(&options::child_arguments(&child), workers)?;
+    let printed = child::run_variant(&options::child_arguments(&child), workers, variant)?;
     let figure = |name: &&'static str| Some((*name, printed_figure(&printed, &workload.row(name))?));
     let figures: Option<Vec<_>> = workload.figures.iter().map(figure).collect();
     figures.ok_or_else(|| format!("the child did not print every figure, but {printed:?}"))
