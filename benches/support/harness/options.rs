@@ -137,10 +137,8 @@ pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
             unknown => return Err(format!("unknown option `{unknown}`\n\n{}", help(bench))),
         }
     }
-    if versus.is_some() {
-        options.rounds = ROUNDS_OF_PAIRS;
-    }
-    options.rounds = rounds.unwrap_or(options.rounds);
+    let usual = if versus.is_some() && !options.budget.is_zero() { ROUNDS_OF_PAIRS } else { options.rounds };
+    options.rounds = rounds.unwrap_or(usual);
     options.check(bench)?;
     let Options { workers, budget, .. } = options;
     Ok(match (child, versus) {
