@@ -3,11 +3,13 @@
 //! Whoever blocks here waits for something that only another task can do: without a monitor these tests hang.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -516,6 +518,50 @@ fn a_runtime_without_a_monitor_has_no_thread_for_it() {
         without.spawn(async {}).wait().unwrap();
         until(|| threads_named("with-monitor") == 1);
         assert_eq!(threads_named("without-monitor"), 0);
+    });
+}
+
+/// Blocks its thread when it is woken, until two tasks have run.
+struct BlocksUntilTwoHaveRun(Mutex<Receiver<()>>, mpsc::Sender<bool>);
+
+impl Wake for BlocksUntilTwoHaveRun {
+    fn wake(self: Arc<Self>) {
+        let ran = self.0.lock();
+        let both = (0..2).all(|_| ran.recv_timeout(PATIENCE / 2).is_ok());
+        self.1.send(both).unwrap();
+    }
+}
+
+#[test]
+fn tasks_that_were_woken_before_a_waker_that_blocks_run_meanwhile() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(2).start_paused(true).build().unwrap();
+        let ((run, ran), (report, reported)) = (mpsc::channel(), mpsc::channel());
+        let blocks = Waker::from(Arc::new(BlocksUntilTwoHaveRun(Mutex::new(ran), report)));
+        let (left, leaves) = mpsc::channel();
+        let waits = || {
+            let (run, left, mut polled) = (run.clone(), left.clone(), false);
+            drop(rt.spawn(poll_fn(move |cx| {
+                if std::mem::replace(&mut polled, true) {
+                    run.send(()).unwrap();
+                    return Poll::Ready(());
+                }
+                left.send(cx.waker().clone()).unwrap();
+                Poll::Pending
+            })));
+            leaves.recv().unwrap()
+        };
+        let tasks: Vec<Waker> = (0..4).map(|_| waits()).collect();
+        rt.spawn(async move {
+            // One set of timers, all due at once; two tasks stand before the one that blocks, whichever end is the first.
+            let all: Vec<_> = tasks[..2].iter().chain([&blocks]).chain(&tasks[2..]).collect();
+            let mut sleeps: Vec<_> = all.iter().map(|_| Box::pin(sleep(Duration::from_secs(1)))).collect();
+            for (sleep, waker) in sleeps.iter_mut().zip(all) {
+                assert!(sleep.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            }
+            std::future::pending::<()>().await;
+        });
+        assert!(reported.recv().unwrap(), "they waited for the waker");
     });
 }
 

@@ -193,8 +193,14 @@ impl Context {
             }
         }
         self.dispatches.set(true);
-        let _over = Over(&self.dispatches);
-        f()
+        let over = Over(&self.dispatches);
+        let result = f();
+        drop(over);
+        if let Some(core) = self.core.borrow_mut().as_mut() {
+            // The next slot first: what the pick sees is the deque.
+            core.begin_in_slot();
+        }
+        result
     }
 
     /// Sleeps, in the driver if it has business and this thread can have the lead. The worker's bit is set, and the fence

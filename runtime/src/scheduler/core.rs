@@ -106,6 +106,11 @@ impl Core {
         self.deque.pop().or_else(|| own.next.take())
     }
 
+    /// The next pick looks into the next slot, whatever came from there before.
+    pub(super) fn begin_in_slot(&mut self) {
+        self.next_in_a_row = 0;
+    }
+
     /// A task of somebody else's.
     #[cold]
     pub(super) fn search(&mut self, shared: &'static Shared) -> Option<Runnable> {

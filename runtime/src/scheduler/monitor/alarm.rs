@@ -3,8 +3,8 @@
 //! A worker that is taken up after a rest may be stuck soon, but most are at rest again before that. To wake the monitor at
 //! once costs two context switches, and its look finds nothing yet. So whoever takes a worker up *rings*: sets a timer of
 //! the system for when a look may tell something. Whoever is the last to come to rest stops it, so that a server that
-//! works in short bursts pays two short system calls for each and the monitor sleeps on. That happens a few times in a
-//! millisecond at most, also where one rest follows the other; it takes one to keep the timer from going off.
+//! works in short bursts pays two short system calls for each and the monitor sleeps on. Where one rest follows the other
+//! that happens a few times in a millisecond; it takes one to keep the timer from going off.
 //!
 //! # Protocol
 //! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`] (or [`LEFT`]): asleep with the timer set. Between the latter it changes
@@ -54,10 +54,10 @@ const RUNG: u8 = 2;
 /// As [`RUNG`], and the timer is left alone for a while: it was stopped often enough.
 const LEFT: u8 = 3;
 
-/// So often in the time from one look to the next the timer may be stopped.
+/// So often at once the timer may be stopped.
 const STOPS: u32 = if cfg!(runtime_loom) { u32::MAX } else { 4 };
 
-/// Afterwards it may be stopped again after so long.
+/// Afterwards it may be stopped once in this time.
 const NEXT_STOP: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
 
 /// Where the monitor's thread sleeps. Without a timer it is woken at once.
@@ -162,7 +162,7 @@ impl Alarm {
         }
     }
 
-    /// A worker is at rest, perhaps the last; it is `now`, or a little later.
+    /// A worker is at rest, perhaps the last; `now` is when it came to rest, or a little before.
     #[inline]
     pub(super) fn settle(&self, now: Instant, all_at_rest: impl Fn() -> bool) {
         let may_stop = match self.state.load(Ordering::Relaxed) {
@@ -219,7 +219,7 @@ impl Alarm {
         let mut clock = self.clock.lock();
         clock.last = true;
         if let Some(timer) = &clock.timer {
-            // Refused, the timer is one that no wait gets past either.
+            // A timer that can be made can be set: it has tried.
             let _ = timer.set(Duration::ZERO);
         }
         drop(clock);

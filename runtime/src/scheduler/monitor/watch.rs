@@ -79,7 +79,8 @@ pub(super) struct Watch {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     poll: u64,
-    task: TaskId,
+    /// `None` between two polls: it wakes somebody else's waker.
+    task: Option<TaskId>,
     since: Instant,
     /// When the thread's processor time was read, and what it was.
     clock: Option<(Instant, Duration)>,
@@ -133,14 +134,15 @@ impl Watch {
         self.next(awake, again)
     }
 
-    /// How long the worker has been in its poll, as far as the monitor has seen; `None` if it is in none.
+    /// How long the worker has been in its poll, or has kept what is queued without one, as far as the monitor has seen;
+    /// `None` if it does neither.
     fn age(&mut self, worker: usize, processor: &Processor, now: Instant) -> Option<Duration> {
         let (task, poll) = (processor.stats.current(), processor.stats.polls.get());
         let seen = &mut self.seen[worker];
-        let Some(task) = task else {
+        if task.is_none() && processor.next.is_empty() && processor.stealer.is_empty() {
             *seen = None;
             return None;
-        };
+        }
         match seen {
             Some(seen) if seen.poll == poll && seen.task == task => {
                 if seen.clock.is_none() {
@@ -172,7 +174,7 @@ impl Watch {
 
     /// The report of a poll that takes too long, when it is time for one.
     fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) -> Option<Stall> {
-        let seen = self.seen[worker].as_mut()?;
+        let seen = self.seen[worker].as_mut().filter(|seen| seen.task.is_some())?;
         // What the thread does shows over a time: a busy machine may not have run it at all in the last millisecond.
         let knows = seen.clock.is_none_or(|(then, _)| now - then >= seen.report_at / 2);
         if age < seen.report_at || !knows || !self.reports.take(now) {
@@ -181,8 +183,7 @@ impl Watch {
         seen.report_at = age.saturating_mul(AGAIN);
         let stall = seen.stall(worker, processor, now);
         // What was read belongs together only if the poll still goes on.
-        let current =
-            processor.stats.polls.get() == seen.poll && processor.stats.current() == Some(seen.task);
+        let current = processor.stats.polls.get() == seen.poll && processor.stats.current() == seen.task;
         stall.filter(|_| current)
     }
 
@@ -237,9 +238,10 @@ impl Seen {
     }
 
     fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
+        let task_id = self.task?;
         Some(Stall {
-            task_id: self.task,
-            task_name: name_of(self.task),
+            task_id,
+            task_name: name_of(task_id),
             location: processor.stats.location()?,
             worker,
             poll: self.poll,

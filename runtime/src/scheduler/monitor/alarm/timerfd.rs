@@ -13,9 +13,11 @@ use rustix::time::{
 pub(super) struct Timer(OwnedFd);
 
 impl Timer {
-    /// `None` if the system has no descriptor left, or no such timers.
+    /// `None` if the system has no descriptor left, or no such timers, or does not let them be set.
     pub(super) fn new() -> Option<Self> {
-        timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).ok().map(Timer)
+        let timer = Timer(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).ok()?);
+        timer.stop().ok()?;
+        Some(timer)
     }
 
     /// Sleeps until the timer goes off, also if it did before. May end without.
@@ -33,7 +35,7 @@ impl Timer {
         self.change(after.max(Duration::from_nanos(1)))
     }
 
-    /// It does not go off, unless it did.
+    /// It does not go off. That it did is forgotten, unless a wait has seen it.
     pub(super) fn stop(&self) -> io::Result<()> {
         self.change(Duration::ZERO)
     }
