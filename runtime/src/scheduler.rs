@@ -181,6 +181,8 @@ impl Shared {
     }
 
     fn new(flavor: Flavor, workers: usize, spares: usize) -> Self {
+        // Before there are threads that could be at it while another one forks.
+        loom::deque::prepare();
         let processor = |index: usize| {
             let owned = Owned::new();
             let core = Core::new(index, Binder::new(owned.clone()));

@@ -70,6 +70,8 @@ impl Hands {
 
 impl Clock {
     pub(crate) fn new() -> Self {
+        // A child that was forked off while another thread made the base would wait for that thread for ever.
+        LazyLock::force(&BASE);
         Clock { is_virtual: AtomicBool::new(false), hands: Mutex::new(Hands::default()) }
     }
 

@@ -17,8 +17,19 @@ pub(crate) fn collect() {
     }
 }
 
+/// Makes the collector that all deques of the process share, if nobody has.
+///
+/// The child of a process that forks while another thread makes it waits for that thread for ever, at its first steal.
+#[cfg(not(runtime_loom))]
+pub(crate) fn prepare() {
+    crossbeam_epoch::default_collector();
+}
+
 #[cfg(runtime_loom)]
 pub(crate) fn collect() {}
+
+#[cfg(runtime_loom)]
+pub(crate) fn prepare() {}
 
 #[cfg(runtime_loom)]
 pub(crate) use shim::{Injector, Steal, Stealer, Worker};
