@@ -325,7 +325,7 @@ impl Shared {
             };
             match context.core.try_borrow_mut() {
                 Ok(mut core) => match core.as_mut() {
-                    Some(core) => Ok(push(self, core, runnable) && !context.dispatches.get()),
+                    Some(core) => Ok(push(self, core, runnable) && !context.batches.get()),
                     None => Err(runnable),
                 },
                 Err(_) => Err(runnable),

@@ -137,6 +137,9 @@ pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
             unknown => return Err(format!("unknown option `{unknown}`\n\n{}", help(bench))),
         }
     }
+    if versus.is_some() && (options.json.is_some() || options.peers != bench.peers) {
+        return Err("--versus compares ours with ours: it has no --peer, and no --json".to_owned());
+    }
     let usual = if versus.is_some() && !options.budget.is_zero() { ROUNDS_OF_PAIRS } else { options.rounds };
     options.rounds = rounds.unwrap_or(usual);
     options.check(bench)?;

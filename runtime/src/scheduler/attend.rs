@@ -157,7 +157,7 @@ impl Context {
             None => {
                 let worker = self.core.borrow().as_ref().map(|core| core.index);
                 if let Some(worker) = worker {
-                    self.gather(|| driver.timers().fire(self.shared.shard(worker), driver.clock().now()));
+                    self.in_batch(|| driver.timers().fire(self.shared.shard(worker), driver.clock().now()));
                 }
             }
             Some(lead) => {
@@ -170,7 +170,7 @@ impl Context {
 
     /// Wakes those whom the events and the timers concern.
     pub(super) fn dispatch(&self, found: Found) {
-        self.gather(|| {
+        self.in_batch(|| {
             if let Some(batch) = found.batch {
                 batch.dispatch();
             }
@@ -185,17 +185,11 @@ impl Context {
     /// Calls `f`, which wakes tasks, and calls nobody for those that queue here: the pick that follows sees whether somebody
     /// should come. Whoever is called for the second task of a batch finds that one alone, runs it beside this thread, or
     /// instead of it, and sleeps again before the rest is queued.
-    fn gather<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Over<'a>(&'a Cell<bool>);
-        impl Drop for Over<'_> {
-            fn drop(&mut self) {
-                self.0.set(false);
-            }
-        }
-        self.dispatches.set(true);
-        let over = Over(&self.dispatches);
+    fn in_batch<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.batches.set(true);
+        // Does not unwind: a waker that panics is caught where it is called.
         let result = f();
-        drop(over);
+        self.batches.set(false);
         if let Some(core) = self.core.borrow_mut().as_mut() {
             // The next slot first: what the pick sees is the deque.
             core.begin_in_slot();

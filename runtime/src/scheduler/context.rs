@@ -24,8 +24,8 @@ pub(super) struct Context {
     pub(super) housekeeping: Housekeeping,
     /// This thread has polled a task since the monitor's thread became due.
     pub(super) polled: Cell<bool>,
-    /// This thread is waking those whom events and timers concern; see [`Context::dispatch`].
-    pub(super) dispatches: Cell<bool>,
+    /// This thread is waking a batch of tasks, and calls nobody for them before its end.
+    pub(super) batches: Cell<bool>,
     /// The current poll goes on without a worker, and holds a virtual clock until its end.
     pub(super) holds: Cell<bool>,
     /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
@@ -44,7 +44,7 @@ impl Context {
             counted: Cell::new(false),
             housekeeping: Housekeeping::default(),
             polled: Cell::new(false),
-            dispatches: Cell::new(false),
+            batches: Cell::new(false),
             holds: Cell::new(false),
             precise: OnceCell::new(),
             outer: Cell::new(ptr::null()),

@@ -123,7 +123,8 @@ impl Monitor {
         }
     }
 
-    /// Some worker of `shared` is at rest, since `now` or a little after. Its bit is set, and the fence after that stands before this.
+    /// Some worker of `shared` is at rest, since `now` or a little after. Its bit is set, and the fence after that stands
+    /// before this.
     #[inline]
     pub(super) fn settle(&self, shared: &Shared, now: Instant) {
         self.alarm.settle(now, || shared.all_at_rest());

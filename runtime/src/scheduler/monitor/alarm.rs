@@ -226,3 +226,27 @@ impl Alarm {
         self.parker.unpark();
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(runtime_portable), not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_was_stopped_often_enough_is_left_alone_for_a_while() {
+        let alarm = Alarm::new();
+        alarm.open();
+        let begin = Instant::now();
+        let state_after_a_turn = |at| {
+            alarm.change(AWAKE, ASLEEP);
+            alarm.stir();
+            alarm.settle(at, || true);
+            alarm.state.load(Ordering::Relaxed)
+        };
+        for _ in 0..STOPS {
+            assert_eq!(state_after_a_turn(begin), ASLEEP);
+        }
+        assert_eq!(state_after_a_turn(begin), LEFT);
+        assert_eq!(state_after_a_turn(begin + NEXT_STOP / 2), LEFT);
+        assert_eq!(state_after_a_turn(begin + 2 * NEXT_STOP), ASLEEP);
+    }
+}
