@@ -56,5 +56,6 @@ mod signal;
 mod spawn;
 mod sync;
 mod task_local;
+mod throttle;
 mod time;
 mod tls;

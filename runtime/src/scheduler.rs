@@ -40,6 +40,7 @@ mod sleep;
 mod slice;
 mod spare;
 mod stop;
+mod throttle;
 mod worker;
 
 #[cfg(all(test, runtime_loom))]

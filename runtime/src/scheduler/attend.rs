@@ -193,6 +193,7 @@ impl Context {
         if let Some(core) = self.core.borrow_mut().as_mut() {
             // The next slot first: what the pick sees is the deque.
             core.begin_in_slot();
+            self.throttle.batch(core.len());
         }
         result
     }

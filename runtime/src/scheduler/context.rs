@@ -7,6 +7,7 @@ use std::ptr;
 use super::Shared;
 use super::attend::Housekeeping;
 use super::core::Core;
+use super::throttle::Throttle;
 use crate::driver::Precise;
 use crate::loom::{Arc, local};
 use crate::parker::Parker;
@@ -22,6 +23,7 @@ pub(super) struct Context {
     /// Counted among the runners of the scheduler.
     pub(super) counted: Cell<bool>,
     pub(super) housekeeping: Housekeeping,
+    pub(super) throttle: Throttle,
     /// This thread has polled a task since the monitor's thread became due.
     pub(super) polled: Cell<bool>,
     /// This thread is waking a batch of tasks, and calls nobody for them before its end.
@@ -43,6 +45,7 @@ impl Context {
             guest,
             counted: Cell::new(false),
             housekeeping: Housekeeping::default(),
+            throttle: Throttle::default(),
             polled: Cell::new(false),
             batches: Cell::new(false),
             holds: Cell::new(false),

@@ -88,6 +88,11 @@ impl Core {
         self.deque.is_empty()
     }
 
+    /// How many tasks are queued here.
+    pub(super) fn len(&self) -> usize {
+        self.deque.len()
+    }
+
     /// Everything that is queued here, for the end.
     pub(super) fn drain(&mut self) -> Vec<Runnable> {
         std::iter::from_fn(|| self.deque.pop()).collect()

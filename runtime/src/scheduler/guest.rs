@@ -326,6 +326,7 @@ impl Context {
             shared.runner_came();
         }
         shared.idle.set_manned(taken.core.index, true);
+        self.throttle.interrupt();
         self.take_up(taken);
         if shared.flavor == Flavor::CurrentThread {
             shared.watch();

@@ -19,8 +19,8 @@
 //! sees the task. Otherwise B sees the bit and notifies, or sees a searcher; that searcher either finds the task, or
 //! finds another and, being the last, looks again after its decrement, or parks, and then its own D comes after A.
 //!
-//! Pushes to the owner's deque skip the fence: the owner runs what it pushed. It looks again at its next pop, so only
-//! parallelism can be late, never the task.
+//! Pushes to the owner's deque skip the fence: the owner runs what it pushed. It looks again at its next pop, unless that
+//! is not [worth it](super::throttle), so only parallelism can be late, never the task.
 //!
 //! # Rejected
 //! An elected last searcher that alone re-checks (Go issue 43997: two workers parking at once each thought the other

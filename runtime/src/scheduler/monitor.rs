@@ -109,6 +109,11 @@ impl Monitor {
         self.alarm.ring_at_once();
     }
 
+    /// What a stuck worker holds is passed on, or will be once there is a thread for that.
+    pub(super) fn rescues(&self) -> bool {
+        self.rescues.load(Ordering::Relaxed) && !self.refused.load(Ordering::Relaxed)
+    }
+
     /// There is to be a thread, and nobody has started it.
     #[inline]
     pub(super) fn is_due(&self) -> bool {

@@ -188,6 +188,7 @@ impl Context {
         match shared.processors[worker].seat.occupy(&self.parker) {
             Ok(taken) => {
                 shared.idle.set_manned(worker, true);
+                self.throttle.interrupt();
                 self.take_up(taken);
                 true
             }

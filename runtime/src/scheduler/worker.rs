@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::context::{self, Context};
 use super::core::Core;
+use super::throttle::Throttle;
 use super::{Processor, Shared, slice};
 use crate::cell::Runnable;
 use crate::context::set_async;
@@ -86,8 +87,11 @@ impl Context {
                         return Exit::Woken;
                     }
                 }
-                None if woken() => return Exit::Woken,
                 None => {
+                    self.count_polls(|throttle, polls| throttle.run_dry(polls));
+                    if woken() {
+                        return Exit::Woken;
+                    }
                     let idle_since = Instant::now();
                     if !self.spin(idle_since, &woken) {
                         if let Some(exit) = self.sleep(idle_since, &woken) {
@@ -99,8 +103,19 @@ impl Context {
                     if let Some(core) = self.core.borrow_mut().as_mut() {
                         core.spin.waited(now.duration_since(idle_since));
                     }
+                    self.count_polls(|throttle, polls| throttle.rested(idle_since, now, polls));
                 }
             }
+        }
+    }
+
+    /// Tells the throttle what the worker has polled, where it is to call nobody now and then.
+    fn count_polls(&self, tell: impl FnOnce(&Throttle, u64)) {
+        if !self.shared.monitor.rescues() {
+            return;
+        }
+        if let Some(core) = self.core.borrow().as_ref() {
+            tell(&self.throttle, self.own(core).stats.polls.get());
         }
     }
 
@@ -115,7 +130,13 @@ impl Context {
             core.looks = 0;
             return self.shared.idle.found(core.index) && self.shared.has_work();
         }
-        !core.is_empty() && self.shared.idle.calls_for_wake()
+        !core.is_empty() && self.shared.idle.calls_for_wake() && self.is_worth_a_call(core.len())
+    }
+
+    /// True if so many queued tasks are worth a call, or would be kept by a poll that does not return.
+    fn is_worth_a_call(&self, queued: usize) -> bool {
+        let shared = self.shared;
+        self.throttle.is_worth(queued) || !shared.monitor.rescues() || shared.is_stopping()
     }
 
     /// Has the monitor's thread started, unless this is the thread's first task, alone. Most runtimes in tests have no other.

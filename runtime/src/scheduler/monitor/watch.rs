@@ -105,7 +105,7 @@ impl Watch {
     /// Looks at each worker once, and helps where it has to.
     pub(super) fn look(&mut self, now: Instant) -> Next {
         let shared = self.shared;
-        let rescues = shared.monitor.rescues.load(Ordering::Relaxed);
+        let rescues = shared.monitor.rescues();
         let (mut awake, mut again) = (0, false);
         let mut stalls = Vec::new();
         self.rescue.begin();
