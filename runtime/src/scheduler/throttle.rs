@@ -40,6 +40,8 @@ pub(super) struct Throttle {
     polls: Cell<u64>,
     /// A call was not worth it since then.
     declined: Cell<bool>,
+    /// There was a batch since the cost was last learnt: who has none need not know it.
+    batched: Cell<bool>,
     cost: RefCell<Cost>,
 }
 
@@ -51,14 +53,18 @@ impl Default for Throttle {
             rested: Cell::default(),
             polls: Cell::default(),
             declined: Cell::default(),
+            batched: Cell::default(),
             cost: RefCell::default(),
         }
     }
 }
 
 impl Throttle {
-    /// So many tasks are queued after a batch was woken.
+    /// So many tasks are queued after a batch was woken, besides the one that is next.
     pub(super) fn batch(&self, queued: usize) {
+        if queued > 0 {
+            self.batched.set(true);
+        }
         self.little.set(queued.min(self.enough.get() - 1));
     }
 
@@ -93,7 +99,8 @@ impl Throttle {
             cost.interrupt();
         }
         cost.rested(now.saturating_duration_since(since));
-        if cost.is_due(now) {
+        if self.batched.get() && cost.is_due(now) {
+            self.batched.set(false);
             cost.learn(now, usage(), polls);
         }
         self.enough.set(cost.of_work(if cost.is_crowded() { CROWDED } else { PROMPT }));

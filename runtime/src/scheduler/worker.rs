@@ -111,7 +111,7 @@ impl Context {
 
     /// Tells the throttle what the worker has polled, where it is to call nobody now and then.
     fn count_polls(&self, tell: impl FnOnce(&Throttle, u64)) {
-        if !self.shared.monitor.rescues() {
+        if self.shared.workers == 1 || !self.shared.monitor.rescues() {
             return;
         }
         if let Some(core) = self.core.borrow().as_ref() {

@@ -1,9 +1,9 @@
 //! What a worker's polls cost, about, and whether others use its processor.
 //!
-//! Once in [`EVERY`] a worker that comes from a rest asks the system what processor time its thread has used and how often it
-//! has given the processor up, which takes 0.2 microseconds. The cost of a poll is the processor time, since a thread that is
-//! not run for a while has no more to do for that; but if it gave the processor up more often than it rested, its polls
-//! block, and it is all of the time between the rests. Where they do not and the time is not used, others have it.
+//! Once in [`EVERY`] a worker that has batches asks, when it comes from a rest, what processor time its thread has used and
+//! how often it has given the processor up, which takes 0.2 microseconds. The cost of a poll is the processor time, since a
+//! thread that is not run for a while has no more to do for that; but if it gave the processor up more often than it rested,
+//! its polls block, and it is all of the time between the rests. Where they do not and the time is not used, others have it.
 //!
 //! What the short spin before a sleep uses counts as if the polls had: those of a worker with little to do look dearer.
 
