@@ -20,7 +20,7 @@ use cost::Cost;
 use usage::usage;
 
 /// Less work than this is nearly done when help is there: a thread on a halted processor takes from 5 to 50 microseconds.
-const PROMPT: Duration = Duration::from_micros(100);
+const PROMPT: Duration = Duration::from_micros(50);
 
 /// Less work than this is left to the worker while others use its processor.
 const CROWDED: Duration = Duration::from_micros(250);
