@@ -29,12 +29,12 @@ const CROWDED: Duration = Duration::from_micros(250);
 const OVERDUE: Duration = Duration::from_millis(1);
 
 /// What the thread of a worker knows of the work that is worth a call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Throttle {
     /// So many queued tasks are not worth it: what is left of a batch, if that is little.
     little: Cell<usize>,
-    /// From so many tasks on a batch is worth it.
-    enough: Cell<usize>,
+    /// The largest batch that is little; none, before anything is known.
+    most: Cell<usize>,
     /// When the worker had nothing to do last, and what it had polled until then.
     rested: Cell<Option<Instant>>,
     polls: Cell<u64>,
@@ -45,27 +45,13 @@ pub(super) struct Throttle {
     cost: RefCell<Cost>,
 }
 
-impl Default for Throttle {
-    fn default() -> Self {
-        Throttle {
-            little: Cell::new(0),
-            enough: Cell::new(1),
-            rested: Cell::default(),
-            polls: Cell::default(),
-            declined: Cell::default(),
-            batched: Cell::default(),
-            cost: RefCell::default(),
-        }
-    }
-}
-
 impl Throttle {
     /// So many tasks are queued after a batch was woken, besides the one that is next.
     pub(super) fn batch(&self, queued: usize) {
         if queued > 0 {
             self.batched.set(true);
         }
-        self.little.set(queued.min(self.enough.get() - 1));
+        self.little.set(queued.min(self.most.get()));
     }
 
     /// True if so many queued tasks are worth the wake-up of somebody who sleeps.
@@ -103,7 +89,7 @@ impl Throttle {
             self.batched.set(false);
             cost.learn(now, usage(), polls);
         }
-        self.enough.set(cost.of_work(if cost.is_crowded() { CROWDED } else { PROMPT }));
+        self.most.set(cost.of_work(if cost.is_crowded() { CROWDED } else { PROMPT }) - 1);
         // The batch that ended the rest has been woken already.
         self.batch(self.little.get());
     }
@@ -118,16 +104,16 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    /// Knows that so many tasks are worth a call.
-    fn throttle(enough: usize) -> Throttle {
+    /// Knows that so many tasks are not worth a call.
+    fn throttle(most: usize) -> Throttle {
         let throttle = Throttle::default();
-        throttle.enough.set(enough);
+        throttle.most.set(most);
         throttle
     }
 
     #[test]
     fn a_batch_is_worth_a_call_if_it_is_large_and_everything_else_always() {
-        let throttle = throttle(5);
+        let throttle = throttle(4);
         assert!(throttle.is_worth(1));
         throttle.rested.set(Some(Instant::now() + OVERDUE));
         throttle.batch(5);
@@ -139,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_gets_longer_is_worth_a_call() {
-        let throttle = throttle(5);
+        let throttle = throttle(4);
         throttle.batch(3);
         assert!(!throttle.is_worth(2));
         assert!(throttle.is_worth(3));
@@ -147,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_batch_whose_worker_does_not_run_dry_is_worth_a_call_after_a_while() {
-        let throttle = throttle(5);
+        let throttle = throttle(4);
         let rested = Instant::now();
         throttle.rested.set(Some(rested));
         throttle.batch(4);
