@@ -90,6 +90,11 @@ impl Housekeeping {
         attend
     }
 
+    /// The time, if this turn has read it.
+    fn just_read(&self) -> Option<Instant> {
+        self.clock.get().filter(|_| self.unread.get() == 0)
+    }
+
     #[cold]
     fn read_clock(&self, turns: u32) -> bool {
         let now = Instant::now();
@@ -144,9 +149,20 @@ impl Context {
                 core.take_share(shared);
             }
         }
-        if self.housekeeping.next() && shared.driver.has_business() {
+        let attend = self.housekeeping.next();
+        if let Some(now) = self.housekeeping.just_read() {
+            if let Some(worker) = self.worker() {
+                shared.monitor.relieve(shared, worker, now);
+            }
+        }
+        if attend && shared.driver.has_business() {
             self.attend_while_busy();
         }
+    }
+
+    /// The worker that this thread runs.
+    fn worker(&self) -> Option<usize> {
+        self.core.borrow().as_ref().map(|core| core.index)
     }
 
     /// Fires the timers of this worker and, if nobody has the lead, looks at the whole driver.
@@ -155,8 +171,7 @@ impl Context {
         let driver = &self.shared.driver;
         match driver.lead() {
             None => {
-                let worker = self.core.borrow().as_ref().map(|core| core.index);
-                if let Some(worker) = worker {
+                if let Some(worker) = self.worker() {
                     self.in_batch(|| driver.timers().fire(self.shared.shard(worker), driver.clock().now()));
                 }
             }

@@ -8,8 +8,9 @@
 //!
 //! # The price
 //! A worker writes which task it polls, and counts polls: plain stores that the reports of the shutdown need as well. A
-//! thread that takes a worker up looks whether the monitor sleeps, and so does one that puts it down. All else is the
-//! monitor's own time.
+//! thread that takes a worker up looks whether the monitor sleeps, and so does one that puts it down. A few times in a
+//! millisecond a worker that is between two polls looks at the others, so that a thread need not be woken for it: see
+//! [`alarm`]. All else is the monitor's own time.
 //!
 //! # Sleep
 //! While no worker is awake the monitor sleeps without a limit (I9): see [`alarm`].
@@ -26,6 +27,7 @@
 mod alarm;
 mod bucket;
 mod rescue;
+mod sight;
 mod thread_clock;
 mod watch;
 
@@ -35,8 +37,10 @@ use super::{Flavor, Shared, slice};
 use crate::context::Role;
 use crate::driver::Precise;
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::loom::lock::Mutex;
 
 use alarm::Alarm;
+use sight::Sights;
 use watch::{Next, Watch};
 
 /// From one look to the next while some worker is awake. Waking a thread costs about 5 microseconds.
@@ -63,6 +67,7 @@ pub(crate) struct Monitor {
     /// The system refused the thread.
     refused: AtomicBool,
     alarm: Alarm,
+    sights: Mutex<Sights>,
     pub(super) counts: Counts,
 }
 
@@ -84,6 +89,7 @@ impl Monitor {
             due: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             alarm: Alarm::new(),
+            sights: Mutex::default(),
             counts: Counts::default(),
         }
     }
@@ -128,11 +134,18 @@ impl Monitor {
         }
     }
 
-    /// Some worker of `shared` is at rest, since `now` or a little after. Its bit is set, and the fence after that stands
-    /// before this.
+    /// The worker is at rest, since `now` or a little after. Its bit is set, and the fence after that stands before this.
     #[inline]
-    pub(super) fn settle(&self, shared: &Shared, now: Instant) {
+    pub(super) fn settle(&self, shared: &Shared, worker: usize, now: Instant) {
         self.alarm.settle(now, || shared.all_at_rest());
+        self.relieve(shared, worker, now);
+    }
+
+    /// The worker has ended a poll, at `now` or a little before: it looks at the others if it is time, so that the monitor
+    /// need not.
+    #[inline]
+    pub(super) fn relieve(&self, shared: &Shared, worker: usize, now: Instant) {
+        self.alarm.put_off(now, || self.sights.lock().all_well(shared, worker, now));
     }
 
     /// Sleeps until some worker is awake.
@@ -172,8 +185,10 @@ fn run(shared: &'static Shared) {
     slice::shorten();
     let mut watch = Watch::new(shared);
     while monitor.on.load(Ordering::Relaxed) {
-        match watch.look(Instant::now()) {
+        let now = Instant::now();
+        match watch.look(now) {
             Next::Look(after) => monitor.alarm.sleep_for(after),
+            Next::Doze => monitor.alarm.doze(now),
             Next::Sleep => monitor.sleep(shared),
         }
     }

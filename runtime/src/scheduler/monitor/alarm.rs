@@ -6,9 +6,13 @@
 //! works in short bursts pays two short system calls for each and the monitor sleeps on. Where one rest follows the other
 //! that happens a few times in a millisecond; it takes one to keep the timer from going off.
 //!
+//! While workers are up the monitor sleeps on the timer as well, until its next look. Workers that are between two polls look
+//! in its place, a few times in a millisecond, and while they find each other well they put the timer off: so a busy server
+//! has no looks by a thread that is to be woken for them, each of which takes the processor from somebody.
+//!
 //! # Protocol
 //! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`] (or [`LEFT`]): asleep with the timer set. Between the latter it changes
-//! under the lock, and the timer with it.
+//! under the lock, and the timer with it. A monitor that sleeps until its next look is in [`RUNG`] too, by its own hand.
 //!
 //! *Monitor*: 1. say that it is asleep; 2. `fence(SeqCst)`; 3. look whether all workers are at rest; 4. sleep. *Who takes a
 //! worker up*: 1. the worker's bit is cleared, or its seat emptied; 2. `fence(SeqCst)`; 3. look whether the monitor is
@@ -60,12 +64,20 @@ const STOPS: u32 = if cfg!(runtime_loom) { u32::MAX } else { 4 };
 /// Afterwards it may be stopped once in this time.
 const NEXT_STOP: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
 
+/// To the first look after a rest: what is seen is a task that is kept in a next slot, and seen again a little later.
+const FIRST_LOOK: Duration = Duration::from_micros(750);
+
+/// From one look of a worker in the monitor's place to the next.
+const SIGHT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
+
 /// Where the monitor's thread sleeps. Without a timer it is woken at once.
 #[derive(Debug)]
 pub(super) struct Alarm {
     state: AtomicU8,
     /// When a timer that was left alone may be stopped.
     retry: AtomicU64,
+    /// When a worker may look in the monitor's place.
+    sight: AtomicU64,
     parker: Arc<Parker>,
     clock: Mutex<Clock>,
 }
@@ -75,8 +87,18 @@ struct Clock {
     /// `None` while there is no thread to be woken by it.
     timer: Option<Arc<Timer>>,
     stops: Bucket,
+    /// When it goes off, if that is known.
+    due: Option<Instant>,
     /// The thread is to end: nobody stops the timer any more.
     last: bool,
+}
+
+impl Clock {
+    /// Lets the timer go off after a look's time; true if it will.
+    fn set(&mut self, now: Instant) -> bool {
+        self.due = Some(now + LOOK);
+        self.timer.as_ref().is_some_and(|timer| timer.set(LOOK).is_ok())
+    }
 }
 
 impl Alarm {
@@ -85,8 +107,9 @@ impl Alarm {
         Alarm {
             state: AtomicU8::new(AWAKE),
             retry: AtomicU64::new(0),
+            sight: AtomicU64::new(0),
             parker: Parker::new(),
-            clock: Mutex::new(Clock { timer: None, stops, last: false }),
+            clock: Mutex::new(Clock { timer: None, stops, due: None, last: false }),
         }
     }
 
@@ -95,6 +118,7 @@ impl Alarm {
         let timer = Timer::new().map(Arc::new);
         let mut clock = self.clock.lock();
         clock.timer = timer;
+        clock.due = None;
         clock.last = false;
     }
 
@@ -137,6 +161,49 @@ impl Alarm {
         self.parker.park_timeout(time);
     }
 
+    /// Sleeps until the next look is due, which those who find that all is well [put off](Self::put_off).
+    pub(super) fn doze(&self, now: Instant) {
+        let mut clock = self.clock.lock();
+        let set = !clock.last && clock.set(now);
+        if set {
+            self.state.store(RUNG, Ordering::Relaxed);
+        }
+        drop(clock);
+        if set {
+            self.wait();
+        } else {
+            self.sleep_for(LOOK);
+        }
+        self.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// A worker is between two polls at `now`: it looks whether all is well, if the last look was some time ago and the
+    /// monitor sleeps, and puts the timer off if so.
+    #[inline]
+    pub(super) fn put_off(&self, now: Instant, all_well: impl FnOnce() -> bool) {
+        // Models know no time: there the timer may go off at once, whatever is done to it.
+        let rung = !cfg!(runtime_loom) && self.state.load(Ordering::Relaxed) >= RUNG;
+        if rung && to_ns(now) >= self.sight.load(Ordering::Relaxed) {
+            self.put_off_if(now, all_well);
+        }
+    }
+
+    #[cold]
+    fn put_off_if(&self, now: Instant, all_well: impl FnOnce() -> bool) {
+        let mut clock = self.clock.lock();
+        if to_ns(now) < self.sight.load(Ordering::Relaxed) {
+            // Another worker was quicker.
+            return;
+        }
+        self.sight.store(to_ns(now + SIGHT), Ordering::Relaxed);
+        let soon = clock.due.is_none_or(|due| due.saturating_duration_since(now) < LOOK / 2);
+        let rung = self.state.load(Ordering::Relaxed) >= RUNG;
+        if all_well() && soon && rung && !clock.last {
+            // A timer that cannot be set goes off.
+            let _ = clock.set(now);
+        }
+    }
+
     /// Some thread has taken a worker up: there may be something to watch.
     #[inline]
     pub(super) fn stir(&self) {
@@ -151,10 +218,11 @@ impl Alarm {
 
     #[cold]
     fn ring(&self) {
-        let clock = self.clock.lock();
+        let mut clock = self.clock.lock();
         // One of those who take workers up at the same time is enough.
         if self.change(ASLEEP, RUNG) {
-            let set = clock.timer.as_ref().is_some_and(|timer| timer.set(LOOK).is_ok());
+            clock.due = None;
+            let set = clock.timer.as_ref().is_some_and(|timer| timer.set(FIRST_LOOK).is_ok());
             drop(clock);
             if !set {
                 self.parker.unpark();
@@ -192,7 +260,7 @@ impl Alarm {
     /// True if the timer was set and is not any more.
     fn stop(&self, now: Instant) -> bool {
         let mut clock = self.clock.lock();
-        let Clock { timer: Some(timer), stops, last } = &mut *clock else { return false };
+        let Clock { timer: Some(timer), stops, last, .. } = &mut *clock else { return false };
         if *last && !mutant!("last_ring_is_stopped") {
             return false;
         }
@@ -229,7 +297,59 @@ impl Alarm {
 
 #[cfg(all(test, target_os = "linux", not(runtime_portable), not(runtime_loom)))]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    fn rung() -> Alarm {
+        let alarm = Alarm::new();
+        alarm.open();
+        alarm.change(AWAKE, ASLEEP);
+        alarm.stir();
+        alarm
+    }
+
+    #[test]
+    fn the_timer_is_put_off_while_all_is_well() {
+        let (alarm, begin) = (rung(), Instant::now());
+        let due_after = |at, well| {
+            alarm.put_off(at, || well);
+            alarm.clock.lock().due
+        };
+        assert_eq!(due_after(begin, false), None);
+        assert_eq!(due_after(begin + LOOK, true), Some(begin + 2 * LOOK));
+        assert_eq!(due_after(begin + 2 * LOOK, false), Some(begin + 2 * LOOK));
+    }
+
+    #[test]
+    fn a_timer_that_goes_off_late_enough_is_not_put_off() {
+        let (alarm, begin) = (rung(), Instant::now());
+        alarm.put_off(begin, || true);
+        alarm.put_off(begin + LOOK / 4, || true);
+        assert_eq!(alarm.clock.lock().due, Some(begin + LOOK));
+    }
+
+    #[test]
+    fn workers_look_in_place_of_the_monitor_only_while_it_sleeps_and_not_often() {
+        let (alarm, begin) = (Alarm::new(), Instant::now());
+        let looks = |alarm: &Alarm| (0..100).filter(|n| looks_at(alarm, begin + LOOK * *n / 100)).count();
+        assert_eq!(looks(&alarm), 0);
+        assert_eq!(looks(&rung()), LOOK.div_duration_f64(SIGHT) as usize);
+    }
+
+    fn looks_at(alarm: &Alarm, now: Instant) -> bool {
+        let looked = Cell::new(false);
+        alarm.put_off(now, || looked.replace(true));
+        looked.get()
+    }
+
+    #[test]
+    fn the_last_ring_is_not_put_off() {
+        let alarm = rung();
+        alarm.ring_at_once();
+        alarm.put_off(Instant::now(), || true);
+        assert_eq!(alarm.clock.lock().due, None);
+    }
 
     #[test]
     fn a_timer_that_was_stopped_often_enough_is_left_alone_for_a_while() {

@@ -1,4 +1,4 @@
-//! What the monitor remembers of each worker from one look to the next, and when it looks again.
+//! What the monitor does at a look, and when it looks again.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,9 @@ use super::super::{Processor, Shared};
 use super::LOOK;
 use super::bucket::Bucket;
 use super::rescue::Rescue;
-use super::thread_clock::cpu_time;
-use crate::cell::name_of;
+use super::sight::{Seen, Sights};
 use crate::context::{Stall, StallCause};
-use crate::id::TaskId;
 use crate::loom::atomic::Ordering;
-use crate::thread_id::ThreadId;
 
 /// Models know no time: whatever is seen twice is stuck.
 const fn unless_modelled(time: Duration) -> Duration {
@@ -40,9 +37,6 @@ const LONG_LOOK: Duration = Duration::from_secs(1);
 /// So many looks more find all workers at rest before the monitor sleeps, where whoever wakes it pays for that.
 const CALM: usize = 2;
 
-/// A thread that has used less of the time than one part in this many is blocked.
-const COMPUTING: u32 = 10;
-
 /// The next report of the same poll comes when it has gone on for so many times as long.
 const AGAIN: u32 = 10;
 
@@ -56,13 +50,14 @@ const BURST: u32 = 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Look(Duration),
+    /// As [`LOOK`], and workers that find the others well put it off.
+    Doze,
     Sleep,
 }
 
 /// The monitor's memory.
 pub(super) struct Watch {
     shared: &'static Shared,
-    seen: Vec<Option<Seen>>,
     /// Looks in a row that found all workers at rest.
     calm: usize,
     /// How many do so before the monitor sleeps.
@@ -75,24 +70,11 @@ pub(super) struct Watch {
     reports: Bucket,
 }
 
-/// One poll.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    poll: u64,
-    /// `None` between two polls: it wakes somebody else's waker.
-    task: Option<TaskId>,
-    since: Instant,
-    /// When the thread's processor time was read, and what it was.
-    clock: Option<(Instant, Duration)>,
-    /// Its next report is due at this age.
-    report_at: Duration,
-}
-
 impl Watch {
     pub(super) fn new(shared: &'static Shared) -> Self {
+        *shared.monitor.sights.lock() = Sights::default();
         Watch {
             shared,
-            seen: vec![None; shared.processors.len()],
             calm: 0,
             calm_enough: if shared.monitor.alarm.has_timer() { 1 } else { 1 + CALM },
             hurried: false,
@@ -109,59 +91,38 @@ impl Watch {
         let (mut awake, mut again) = (0, false);
         let mut stalls = Vec::new();
         self.rescue.begin();
+        let mut sights = shared.monitor.sights.lock();
+        sights.begin(shared, now);
         for (worker, processor) in shared.reach().iter().enumerate() {
             if shared.is_at_rest(worker) {
-                self.seen[worker] = None;
+                sights.forget(worker);
                 continue;
             }
             awake += 1;
-            let Some(age) = self.age(worker, processor, now) else { continue };
+            let Some(seen) = sights.look(shared, worker, now) else { continue };
+            let age = seen.age(now);
             if rescues {
                 let keeps = !processor.next.is_empty() && shared.idle.parked() > 0;
                 again |= keeps && age < KEEPS;
                 if age >= STUCK || (keeps && age >= KEEPS) {
                     // What the monitor has in hand is in no queue.
-                    shared.while_held(|| self.help(worker, processor, age, now));
+                    shared.while_held(|| self.help(seen, processor, age, now));
                 }
             }
-            stalls.extend(self.report(worker, processor, age, now));
+            stalls.extend(self.report(seen, worker, processor, now));
         }
+        let all_well = sights.all_new();
+        drop(sights);
         if rescues {
             self.rescue.end(shared, awake, now);
         }
         // After the help, because the handler is the user's code.
         self.hand_over(stalls);
-        self.next(awake, again)
-    }
-
-    /// How long the worker has been in its poll, or has kept what is queued without one, as far as the monitor has seen;
-    /// `None` if it does neither.
-    fn age(&mut self, worker: usize, processor: &Processor, now: Instant) -> Option<Duration> {
-        let (task, poll) = (processor.stats.current(), processor.stats.polls.get());
-        let seen = &mut self.seen[worker];
-        if task.is_none() && processor.next.is_empty() && processor.stealer.is_empty() {
-            *seen = None;
-            return None;
-        }
-        match seen {
-            Some(seen) if seen.poll == poll && seen.task == task => {
-                if seen.clock.is_none() {
-                    seen.clock = cpu_time(processor.runner.thread()).map(|time| (now, time));
-                }
-                Some(now - seen.since)
-            }
-            _ => {
-                let report_at =
-                    Duration::from_nanos(self.shared.monitor.report_after.load(Ordering::Relaxed));
-                *seen = Some(Seen { poll, task, since: now, clock: None, report_at });
-                Some(Duration::ZERO)
-            }
-        }
+        self.next(awake, again, all_well)
     }
 
     /// Passes on what the worker holds.
-    fn help(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) {
-        let Some(seen) = &self.seen[worker] else { return };
+    fn help(&mut self, seen: &Seen, processor: &Processor, age: Duration, now: Instant) {
         if age >= HOG && seen.used(processor).is_none_or(|used| used >= COMPUTED) {
             self.rescue.curb(self.shared, processor);
         }
@@ -173,8 +134,14 @@ impl Watch {
     }
 
     /// The report of a poll that takes too long, when it is time for one.
-    fn report(&mut self, worker: usize, processor: &Processor, age: Duration, now: Instant) -> Option<Stall> {
-        let seen = self.seen[worker].as_mut().filter(|seen| seen.task.is_some())?;
+    fn report(
+        &mut self,
+        seen: &mut Seen,
+        worker: usize,
+        processor: &Processor,
+        now: Instant,
+    ) -> Option<Stall> {
+        let age = seen.task.map(|_| seen.age(now))?;
         // What the thread does shows over a time: a busy machine may not have run it at all in the last millisecond.
         let knows = seen.clock.is_none_or(|(then, _)| now - then >= seen.report_at / 2);
         if age < seen.report_at || !knows || !self.reports.take(now) {
@@ -195,7 +162,7 @@ impl Watch {
         }
     }
 
-    fn next(&mut self, awake: usize, again: bool) -> Next {
+    fn next(&mut self, awake: usize, again: bool, all_well: bool) -> Next {
         if awake > 0 || self.shared.spares.in_use() > 0 {
             self.calm = 0;
             if self.shared.is_stopping() {
@@ -205,48 +172,13 @@ impl Watch {
             }
             // Two tasks that wake each other fill the slot at every look.
             self.hurried = again && !self.hurried;
-            return Next::Look(if self.hurried { SECOND_LOOK } else { LOOK });
+            return match () {
+                () if self.hurried => Next::Look(SECOND_LOOK),
+                () if all_well && self.shared.spares.in_use() == 0 => Next::Doze,
+                () => Next::Look(LOOK),
+            };
         }
         self.calm += 1;
         if self.calm >= self.calm_enough { Next::Sleep } else { Next::Look(LOOK) }
-    }
-}
-
-impl Seen {
-    fn cause(&self, processor: &Processor, now: Instant) -> StallCause {
-        let Some((then, _)) = self.clock.filter(|(then, _)| *then < now) else {
-            return StallCause::Unknown;
-        };
-        match self.used(processor) {
-            Some(used) if used * COMPUTING >= now - then => StallCause::Computing,
-            Some(_) => StallCause::Blocked,
-            None => StallCause::Unknown,
-        }
-    }
-
-    /// The processor time that its thread has used since the second look; `None` if the system does not say.
-    fn used(&self, processor: &Processor) -> Option<Duration> {
-        let (_, before) = self.clock?;
-        Some(cpu_time(processor.runner.thread())?.saturating_sub(before))
-    }
-
-    /// As [`cause`](Self::cause); worth the look whether a thread that got no processor wanted one.
-    fn reported_cause(&self, processor: &Processor, now: Instant) -> StallCause {
-        let cause = self.cause(processor, now);
-        let starves = || ThreadId::of(processor.runner.thread())?.is_runnable();
-        if cause == StallCause::Blocked && starves() == Some(true) { StallCause::Computing } else { cause }
-    }
-
-    fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
-        let task_id = self.task?;
-        Some(Stall {
-            task_id,
-            task_name: name_of(task_id),
-            location: processor.stats.location()?,
-            worker,
-            poll: self.poll,
-            duration: now - self.since,
-            cause: self.reported_cause(processor, now),
-        })
     }
 }

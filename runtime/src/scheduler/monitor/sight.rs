@@ -1,0 +1,198 @@
+//! What was seen of each worker last: by the monitor, or by a worker that looked in its place.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Processor, Shared};
+use super::LOOK;
+use super::thread_clock::cpu_time;
+use crate::cell::name_of;
+use crate::context::{Stall, StallCause};
+use crate::id::TaskId;
+use crate::loom::atomic::Ordering;
+use crate::thread_id::ThreadId;
+
+/// A thread that has used less of the time than one part in this many is blocked.
+const COMPUTING: u32 = 10;
+
+/// What a worker has done since it was seen before that says little about how it is now.
+const RECENT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 2);
+
+/// What was seen at the last look.
+#[derive(Debug, Default)]
+pub(super) struct Sights {
+    of: Vec<Option<Seen>>,
+    /// When somebody looked last.
+    at: Option<Instant>,
+}
+
+/// One poll.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) poll: u64,
+    /// `None` between two polls: it wakes somebody else's waker.
+    pub(super) task: Option<TaskId>,
+    since: Instant,
+    /// It was seen before.
+    again: bool,
+    /// When the thread's processor time was read, and what it was.
+    pub(super) clock: Option<(Instant, Duration)>,
+    /// Its next report is due at this age.
+    pub(super) report_at: Duration,
+}
+
+impl Sights {
+    /// Somebody looks at all workers.
+    pub(super) fn begin(&mut self, shared: &Shared, now: Instant) {
+        self.of.resize(shared.reach().len(), None);
+        self.at = Some(now);
+    }
+
+    /// The worker needs nobody to watch it.
+    pub(super) fn forget(&mut self, worker: usize) {
+        self.of[worker] = None;
+    }
+
+    /// The poll that the worker is in, or what it keeps without one; `None` if it does neither.
+    pub(super) fn look(&mut self, shared: &Shared, worker: usize, now: Instant) -> Option<&mut Seen> {
+        let processor = &shared.processors[worker];
+        let (task, poll) = (processor.stats.current(), processor.stats.polls.get());
+        let seen = &mut self.of[worker];
+        if task.is_none() && processor.next.is_empty() && processor.stealer.is_empty() {
+            *seen = None;
+            return None;
+        }
+        match seen {
+            Some(seen) if seen.poll == poll && seen.task == task => {
+                seen.again = true;
+                if seen.clock.is_none() {
+                    seen.clock = cpu_time(processor.runner.thread()).map(|time| (now, time));
+                }
+            }
+            _ => {
+                let report_at = Duration::from_nanos(shared.monitor.report_after.load(Ordering::Relaxed));
+                *seen = Some(Seen { poll, task, since: now, again: false, clock: None, report_at });
+            }
+        }
+        seen.as_mut()
+    }
+
+    /// Nobody was seen in the same poll as before.
+    pub(super) fn all_new(&self) -> bool {
+        self.of.iter().flatten().all(|seen| !seen.again)
+    }
+
+    /// Looks in the monitor's place, from the worker `own` that is between two polls. True if all others have ended a poll
+    /// since somebody looked, a moment ago.
+    pub(super) fn all_well(&mut self, shared: &Shared, own: usize, now: Instant) -> bool {
+        let recent = self.at.is_some_and(|at| now.saturating_duration_since(at) <= RECENT);
+        self.begin(shared, now);
+        for worker in 0..self.of.len() {
+            if worker == own || shared.is_at_rest(worker) {
+                self.forget(worker);
+            } else {
+                self.look(shared, worker, now);
+            }
+        }
+        recent && shared.spares.in_use() == 0 && self.all_new()
+    }
+}
+
+impl Seen {
+    /// How long it has gone on, as far as anybody has seen.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now - self.since
+    }
+
+    pub(super) fn cause(&self, processor: &Processor, now: Instant) -> StallCause {
+        let Some((then, _)) = self.clock.filter(|(then, _)| *then < now) else {
+            return StallCause::Unknown;
+        };
+        match self.used(processor) {
+            Some(used) if used * COMPUTING >= now - then => StallCause::Computing,
+            Some(_) => StallCause::Blocked,
+            None => StallCause::Unknown,
+        }
+    }
+
+    /// The processor time that its thread has used since the second look; `None` if the system does not say.
+    pub(super) fn used(&self, processor: &Processor) -> Option<Duration> {
+        let (_, before) = self.clock?;
+        Some(cpu_time(processor.runner.thread())?.saturating_sub(before))
+    }
+
+    /// As [`cause`](Self::cause); worth the look whether a thread that got no processor wanted one.
+    fn reported_cause(&self, processor: &Processor, now: Instant) -> StallCause {
+        let cause = self.cause(processor, now);
+        let starves = || ThreadId::of(processor.runner.thread())?.is_runnable();
+        if cause == StallCause::Blocked && starves() == Some(true) { StallCause::Computing } else { cause }
+    }
+
+    pub(super) fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
+        let task_id = self.task?;
+        Some(Stall {
+            task_id,
+            task_name: name_of(task_id),
+            location: processor.stats.location()?,
+            worker,
+            poll: self.poll,
+            duration: self.age(now),
+            cause: self.reported_cause(processor, now),
+        })
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use std::panic::Location;
+
+    use super::super::super::Flavor;
+    use super::super::super::idle::Prefer;
+    use super::*;
+
+    /// Two workers that are up, and the other one polls.
+    fn shared() -> Shared {
+        let shared = Shared::new(Flavor::MultiThread, 2, 0);
+        while shared.idle.claim(Prefer::Vacant).is_some() {}
+        poll(&shared);
+        shared
+    }
+
+    const OWN: usize = 0;
+
+    fn poll(shared: &Shared) {
+        let stats = &shared.processors[1 - OWN].stats;
+        stats.polls.add(1);
+        stats.enter(TaskId::from_raw(1).unwrap(), Location::caller());
+    }
+
+    #[test]
+    fn who_ends_a_poll_after_the_other_is_well() {
+        let (shared, begin) = (shared(), Instant::now());
+        let mut sights = Sights::default();
+        let mut is_well_after = |looks| sights.all_well(&shared, OWN, begin + RECENT * looks);
+        assert!(!is_well_after(0), "nobody has looked before");
+        assert!(!is_well_after(1), "it is in the same poll");
+        poll(&shared);
+        assert!(is_well_after(2));
+        assert!(!is_well_after(3), "it is in the same poll again");
+    }
+
+    #[test]
+    fn what_was_seen_long_ago_says_nothing() {
+        let (shared, begin) = (shared(), Instant::now());
+        let mut sights = Sights::default();
+        sights.all_well(&shared, OWN, begin);
+        poll(&shared);
+        assert!(!sights.all_well(&shared, OWN, begin + 2 * RECENT));
+    }
+
+    #[test]
+    fn who_looks_and_who_sleeps_is_well() {
+        let (shared, begin) = (shared(), Instant::now());
+        let mut sights = Sights::default();
+        shared.processors[OWN].stats.enter(TaskId::from_raw(2).unwrap(), Location::caller());
+        shared.idle.park(1 - OWN, false);
+        sights.all_well(&shared, OWN, begin);
+        assert!(sights.all_well(&shared, OWN, begin + RECENT));
+    }
+}
