@@ -1,14 +1,15 @@
 //! What other tasks notice of one that blocks its thread, or computes: how late they are, beside tokio.
 //!
 //! ```sh
-//! cargo run --release -p runtime-benches --bin stalls               # 1,000 runs of ours and 20 of tokio, ten minutes
+//! cargo run --release -p runtime-benches --bin stalls               # 1,000 runs of ours and 20 of tokio, 25 minutes
 //! cargo run --release -p runtime-benches --bin stalls -- --runs 50
 //! cargo run --release -p runtime-benches --bin stalls -- --clean 60     # a load without stalls; fails if one is reported
 //! ```
-//! Two workers. *ticker*: the worst gap between two ticks of 10 ms while both workers compute for 600 ms. *child*: how long
-//! after it was woken a task starts whose waker then blocks for 20 ms, while the other worker is idle. *echo*: one exchange
-//! on a connection of a plain thread beside a task that blocks for 50 ms, again and again; for each run the 99th percentile
-//! of 200 exchanges.
+//! Two workers. *ticker*: the worst gap between two ticks of 10 ms while both workers compute for 600 ms; in turns with ours
+//! that of a thread which sleeps 10 ms at a time beside two that compute: what the system does to everybody. *child*: how
+//! long after it was woken a task starts whose waker then blocks for 20 ms, while the other worker is idle. *echo*: one
+//! exchange on a connection of a plain thread beside a task that blocks for 50 ms, again and again; for each run the 99th
+//! percentile of 200 exchanges.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -59,26 +60,36 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     println!("microseconds over the runs          runs      p50      p99      max");
-    compare::<Ours>(runs);
-    compare::<Tokio>((runs / 50).max(3));
+    let mut threads = Vec::new();
+    compare::<Ours>(runs, || threads.push(ticker_of_threads()));
+    show("threads", TICKER, threads);
+    compare::<Tokio>((runs / 50).max(3), || ());
     ExitCode::SUCCESS
 }
 
-fn compare<P: Net + Time>(runs: usize) {
+const TICKER: &str = "ticker, worst gap";
+
+/// `between` comes before each run of the ticker.
+fn compare<P: Net + Time>(runs: usize, mut between: impl FnMut()) {
     let peer = P::start_with_drivers(WORKERS);
-    show::<P>("ticker, worst gap", runs, || ticker(&peer));
-    show::<P>("child, start", runs, || child(&peer));
+    let measure = |what, runs, run: &mut dyn FnMut() -> Duration| {
+        show(P::NAME.as_str(), what, std::iter::repeat_with(run).take(runs).collect());
+    };
+    measure(TICKER, runs, &mut || {
+        between();
+        ticker(&peer)
+    });
+    measure("child, start", runs, &mut || child(&peer));
     let address = serve::start(&peer, Service::Echo);
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_nodelay(true).expect("a socket");
-    show::<P>("echo, p99 of a run", runs.div_ceil(10), || echo(&peer, &mut stream));
+    measure("echo, p99 of a run", runs.div_ceil(10), &mut || echo(&peer, &mut stream));
 }
 
-fn show<P: Net>(what: &str, runs: usize, run: impl FnMut() -> Duration) {
-    let mut seen: Vec<u128> = std::iter::repeat_with(run).take(runs).map(|late| late.as_micros()).collect();
+fn show(who: &str, what: &str, mut seen: Vec<Duration>) {
     seen.sort_unstable();
-    let at = |percent: usize| seen[(seen.len() * percent).div_ceil(100).max(1) - 1];
-    println!("{:<6}{what:<28}{runs:>6} {:>8} {:>8} {:>8}", P::NAME.as_str(), at(50), at(99), at(100));
+    let at = |percent: usize| seen[(seen.len() * percent).div_ceil(100).max(1) - 1].as_micros();
+    println!("{who:<8}{what:<26}{:>6} {:>8} {:>8} {:>8}", seen.len(), at(50), at(99), at(100));
 }
 
 fn ticker<P: Net + Time>(peer: &P) -> Duration {
@@ -103,6 +114,24 @@ fn ticker<P: Net + Time>(peer: &P) -> Duration {
         }
         over.store(true, Ordering::Relaxed);
         ticks.await
+    })
+}
+
+/// Without a runtime.
+fn ticker_of_threads() -> Duration {
+    let end = Instant::now() + SPIN;
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| spin(SPIN));
+        }
+        let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
+        while last < end {
+            thread::sleep(TICK);
+            let now = Instant::now();
+            worst = worst.max(now - last);
+            last = now;
+        }
+        worst
     })
 }
 
