@@ -151,12 +151,17 @@ impl Context {
         }
         let attend = self.housekeeping.next();
         if let Some(now) = self.housekeeping.just_read() {
-            if let Some(worker) = self.worker() {
-                shared.monitor.relieve(shared, worker, now);
-            }
+            self.relieve_monitor(now);
         }
         if attend && shared.driver.has_business() {
             self.attend_while_busy();
+        }
+    }
+
+    /// Looks at the other workers, if it is time; this one is between two polls.
+    pub(super) fn relieve_monitor(&self, now: Instant) {
+        if let Some(worker) = self.worker() {
+            self.shared.monitor.relieve(self.shared, worker, now);
         }
     }
 

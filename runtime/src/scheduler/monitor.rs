@@ -2,7 +2,7 @@
 //!
 //! Nothing inside the scheduler can see a poll that blocks or computes for long: its thread is in foreign code, and those
 //! that sleep are asleep. So one thread of its own looks at each worker about once a millisecond, while some worker is
-//! awake. A worker that has been in the same poll since the last look is *stuck*, and what only it could have passed on is
+//! awake and nobody does it in its place. A worker that has been in the same poll since the last look is *stuck*, and what only it could have passed on is
 //! passed on for it ([`rescue`]): the task in its next slot, what is queued behind it, the driver without a leader. If all
 //! are stuck, a spare worker comes ([`super::spare`]).
 //!
@@ -134,15 +134,14 @@ impl Monitor {
         }
     }
 
-    /// The worker is at rest, since `now` or a little after. Its bit is set, and the fence after that stands before this.
+    /// Some worker of `shared` is at rest, since `now` or a little after. Its bit is set, and the fence after that stands
+    /// before this.
     #[inline]
-    pub(super) fn settle(&self, shared: &Shared, worker: usize, now: Instant) {
+    pub(super) fn settle(&self, shared: &Shared, now: Instant) {
         self.alarm.settle(now, || shared.all_at_rest());
-        self.relieve(shared, worker, now);
     }
 
-    /// The worker has ended a poll, at `now` or a little before: it looks at the others if it is time, so that the monitor
-    /// need not.
+    /// The worker is between two polls at `now`: it looks at the others if it is time, so that the monitor need not.
     #[inline]
     pub(super) fn relieve(&self, shared: &Shared, worker: usize, now: Instant) {
         self.alarm.put_off(now, || self.sights.lock().all_well(shared, worker, now));

@@ -130,7 +130,7 @@ impl Context {
                 // Somebody's next slot was full: look once more whether that somebody is stuck.
                 Resume::Asleep if suspicious && !stopping => Rest::Nap(2 * STUCK),
                 Resume::Asleep => {
-                    shared.monitor.settle(shared, worker, since);
+                    shared.monitor.settle(shared, since);
                     Rest::Seated(worker)
                 }
             };

@@ -100,6 +100,7 @@ impl Context {
                     }
                     let now = Instant::now();
                     self.housekeeping.rested(now);
+                    self.relieve_monitor(now);
                     if let Some(core) = self.core.borrow_mut().as_mut() {
                         core.spin.waited(now.duration_since(idle_since));
                     }
@@ -166,7 +167,10 @@ impl Context {
         } else {
             // The poll left the core behind, and with it the right to count there. It may have another by now.
             if let Some(core) = self.core.borrow().as_ref() {
-                self.own(core).stats.leave();
+                let own = self.own(core);
+                own.stats.leave();
+                // So that the same task, polled there next, is not taken for the poll that has ended.
+                own.stats.polls.add(1);
             }
             if self.holds.take() {
                 self.shared.release();

@@ -6,7 +6,7 @@
 //! works in short bursts pays two short system calls for each and the monitor sleeps on. Where one rest follows the other
 //! that happens a few times in a millisecond; it takes one to keep the timer from going off.
 //!
-//! While workers are up the monitor sleeps on the timer as well, until its next look. Workers that are between two polls look
+//! While workers are up the monitor *dozes* on the timer as well, until its next look. Workers that are between two polls look
 //! in its place, a few times in a millisecond, and while they find each other well they put the timer off: so a busy server
 //! has no looks by a thread that is to be woken for them, each of which takes the processor from somebody.
 //!
@@ -52,7 +52,7 @@ const AWAKE: u8 = 0;
 /// It sleeps until somebody rings.
 const ASLEEP: u8 = 1;
 
-/// It sleeps, and somebody has rung.
+/// It sleeps, and the timer wakes it: somebody has rung, or it is to look again.
 const RUNG: u8 = 2;
 
 /// As [`RUNG`], and the timer is left alone for a while: it was stopped often enough.
@@ -87,17 +87,17 @@ struct Clock {
     /// `None` while there is no thread to be woken by it.
     timer: Option<Arc<Timer>>,
     stops: Bucket,
-    /// When it goes off, if that is known.
+    /// When it goes off, unless it was stopped.
     due: Option<Instant>,
     /// The thread is to end: nobody stops the timer any more.
     last: bool,
 }
 
 impl Clock {
-    /// Lets the timer go off after a look's time; true if it will.
-    fn set(&mut self, now: Instant) -> bool {
-        self.due = Some(now + LOOK);
-        self.timer.as_ref().is_some_and(|timer| timer.set(LOOK).is_ok())
+    /// Lets the timer go off after this time; true if it will.
+    fn set(&mut self, now: Instant, after: Duration) -> bool {
+        self.due = Some(now + after);
+        self.timer.as_ref().is_some_and(|timer| timer.set(after).is_ok())
     }
 }
 
@@ -118,7 +118,6 @@ impl Alarm {
         let timer = Timer::new().map(Arc::new);
         let mut clock = self.clock.lock();
         clock.timer = timer;
-        clock.due = None;
         clock.last = false;
     }
 
@@ -164,7 +163,7 @@ impl Alarm {
     /// Sleeps until the next look is due, which those who find that all is well [put off](Self::put_off).
     pub(super) fn doze(&self, now: Instant) {
         let mut clock = self.clock.lock();
-        let set = !clock.last && clock.set(now);
+        let set = !clock.last && clock.set(now, LOOK);
         if set {
             self.state.store(RUNG, Ordering::Relaxed);
         }
@@ -183,24 +182,25 @@ impl Alarm {
     pub(super) fn put_off(&self, now: Instant, all_well: impl FnOnce() -> bool) {
         // Models know no time: there the timer may go off at once, whatever is done to it.
         let rung = !cfg!(runtime_loom) && self.state.load(Ordering::Relaxed) >= RUNG;
-        if rung && to_ns(now) >= self.sight.load(Ordering::Relaxed) {
-            self.put_off_if(now, all_well);
+        let before = self.sight.load(Ordering::Relaxed);
+        if rung && to_ns(now) >= before {
+            let next = to_ns(now + SIGHT);
+            // Of those who come here at the same time one looks.
+            if self.sight.compare_exchange(before, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                && all_well()
+            {
+                self.set_later(now);
+            }
         }
     }
 
     #[cold]
-    fn put_off_if(&self, now: Instant, all_well: impl FnOnce() -> bool) {
+    fn set_later(&self, now: Instant) {
         let mut clock = self.clock.lock();
-        if to_ns(now) < self.sight.load(Ordering::Relaxed) {
-            // Another worker was quicker.
-            return;
-        }
-        self.sight.store(to_ns(now + SIGHT), Ordering::Relaxed);
         let soon = clock.due.is_none_or(|due| due.saturating_duration_since(now) < LOOK / 2);
-        let rung = self.state.load(Ordering::Relaxed) >= RUNG;
-        if all_well() && soon && rung && !clock.last {
+        if soon && !clock.last && self.state.load(Ordering::Relaxed) >= RUNG {
             // A timer that cannot be set goes off.
-            let _ = clock.set(now);
+            let _ = clock.set(now, LOOK);
         }
     }
 
@@ -221,8 +221,7 @@ impl Alarm {
         let mut clock = self.clock.lock();
         // One of those who take workers up at the same time is enough.
         if self.change(ASLEEP, RUNG) {
-            clock.due = None;
-            let set = clock.timer.as_ref().is_some_and(|timer| timer.set(FIRST_LOOK).is_ok());
+            let set = clock.set(Instant::now(), FIRST_LOOK);
             drop(clock);
             if !set {
                 self.parker.unpark();
@@ -309,31 +308,36 @@ mod tests {
         alarm
     }
 
+    /// When the timer goes off after a worker was between two polls at `at`.
+    fn due_after(alarm: &Alarm, at: Instant, well: bool) -> Instant {
+        alarm.put_off(at, || well);
+        alarm.clock.lock().due.unwrap()
+    }
+
+    fn due(alarm: &Alarm) -> Instant {
+        alarm.clock.lock().due.unwrap()
+    }
+
     #[test]
     fn the_timer_is_put_off_while_all_is_well() {
-        let (alarm, begin) = (rung(), Instant::now());
-        let due_after = |at, well| {
-            alarm.put_off(at, || well);
-            alarm.clock.lock().due
-        };
-        assert_eq!(due_after(begin, false), None);
-        assert_eq!(due_after(begin + LOOK, true), Some(begin + 2 * LOOK));
-        assert_eq!(due_after(begin + 2 * LOOK, false), Some(begin + 2 * LOOK));
+        let alarm = rung();
+        let before = due(&alarm);
+        assert_eq!(due_after(&alarm, before - LOOK / 4, true), before - LOOK / 4 + LOOK);
+        assert_eq!(due_after(&alarm, before + LOOK / 2, false), before - LOOK / 4 + LOOK);
     }
 
     #[test]
     fn a_timer_that_goes_off_late_enough_is_not_put_off() {
-        let (alarm, begin) = (rung(), Instant::now());
-        alarm.put_off(begin, || true);
-        alarm.put_off(begin + LOOK / 4, || true);
-        assert_eq!(alarm.clock.lock().due, Some(begin + LOOK));
+        let alarm = rung();
+        let before = due(&alarm);
+        assert_eq!(due_after(&alarm, before - LOOK / 2, true), before);
     }
 
     #[test]
     fn workers_look_in_place_of_the_monitor_only_while_it_sleeps_and_not_often() {
-        let (alarm, begin) = (Alarm::new(), Instant::now());
+        let begin = Instant::now();
         let looks = |alarm: &Alarm| (0..100).filter(|n| looks_at(alarm, begin + LOOK * *n / 100)).count();
-        assert_eq!(looks(&alarm), 0);
+        assert_eq!(looks(&Alarm::new()), 0);
         assert_eq!(looks(&rung()), LOOK.div_duration_f64(SIGHT) as usize);
     }
 
@@ -346,9 +350,9 @@ mod tests {
     #[test]
     fn the_last_ring_is_not_put_off() {
         let alarm = rung();
+        let before = due(&alarm);
         alarm.ring_at_once();
-        alarm.put_off(Instant::now(), || true);
-        assert_eq!(alarm.clock.lock().due, None);
+        assert_eq!(due_after(&alarm, before, true), before);
     }
 
     #[test]

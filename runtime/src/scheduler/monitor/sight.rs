@@ -76,13 +76,13 @@ impl Sights {
         seen.as_mut()
     }
 
-    /// Nobody was seen in the same poll as before.
-    pub(super) fn all_new(&self) -> bool {
-        self.of.iter().flatten().all(|seen| !seen.again)
+    /// The polls in which somebody was seen more than once.
+    pub(super) fn seen_again(&self) -> impl Iterator<Item = &Seen> {
+        self.of.iter().flatten().filter(|seen| seen.again)
     }
 
-    /// Looks in the monitor's place, from the worker `own` that is between two polls. True if all others have ended a poll
-    /// since somebody looked, a moment ago.
+    /// Looks in the monitor's place, from the worker `own` that is between two polls. True if all others are at rest, or have
+    /// ended a poll since somebody looked a moment ago.
     pub(super) fn all_well(&mut self, shared: &Shared, own: usize, now: Instant) -> bool {
         let recent = self.at.is_some_and(|at| now.saturating_duration_since(at) <= RECENT);
         self.begin(shared, now);
@@ -93,7 +93,8 @@ impl Sights {
                 self.look(shared, worker, now);
             }
         }
-        recent && shared.spares.in_use() == 0 && self.all_new()
+        let all_idle = self.of.iter().all(Option::is_none);
+        shared.spares.in_use() == 0 && (all_idle || recent && self.seen_again().next().is_none())
     }
 }
 
@@ -192,7 +193,6 @@ mod tests {
         let mut sights = Sights::default();
         shared.processors[OWN].stats.enter(TaskId::from_raw(2).unwrap(), Location::caller());
         shared.idle.park(1 - OWN, false);
-        sights.all_well(&shared, OWN, begin);
-        assert!(sights.all_well(&shared, OWN, begin + RECENT));
+        assert!(sights.all_well(&shared, OWN, begin));
     }
 }

@@ -88,7 +88,7 @@ impl Watch {
     pub(super) fn look(&mut self, now: Instant) -> Next {
         let shared = self.shared;
         let rescues = shared.monitor.rescues();
-        let (mut awake, mut again) = (0, false);
+        let (mut awake, mut hurry) = (0, false);
         let mut stalls = Vec::new();
         self.rescue.begin();
         let mut sights = shared.monitor.sights.lock();
@@ -103,7 +103,7 @@ impl Watch {
             let age = seen.age(now);
             if rescues {
                 let keeps = !processor.next.is_empty() && shared.idle.parked() > 0;
-                again |= keeps && age < KEEPS;
+                hurry |= keeps && age < KEEPS;
                 if age >= STUCK || (keeps && age >= KEEPS) {
                     // What the monitor has in hand is in no queue.
                     shared.while_held(|| self.help(seen, processor, age, now));
@@ -111,14 +111,15 @@ impl Watch {
             }
             stalls.extend(self.report(seen, worker, processor, now));
         }
-        let all_well = sights.all_new();
+        let left = |seen: &Seen| STUCK.checked_sub(seen.age(now)).unwrap_or(LOOK);
+        let doubt = sights.seen_again().map(left).min();
         drop(sights);
         if rescues {
             self.rescue.end(shared, awake, now);
         }
         // After the help, because the handler is the user's code.
         self.hand_over(stalls);
-        self.next(awake, again, all_well)
+        self.next(awake, hurry, doubt)
     }
 
     /// Passes on what the worker holds.
@@ -162,7 +163,8 @@ impl Watch {
         }
     }
 
-    fn next(&mut self, awake: usize, again: bool, all_well: bool) -> Next {
+    /// `doubt` is how long it takes until a poll that was seen again is stuck, if there is one.
+    fn next(&mut self, awake: usize, hurry: bool, doubt: Option<Duration>) -> Next {
         if awake > 0 || self.shared.spares.in_use() > 0 {
             self.calm = 0;
             if self.shared.is_stopping() {
@@ -171,11 +173,13 @@ impl Watch {
                 return Next::Look(self.ending);
             }
             // Two tasks that wake each other fill the slot at every look.
-            self.hurried = again && !self.hurried;
-            return match () {
-                () if self.hurried => Next::Look(SECOND_LOOK),
-                () if all_well && self.shared.spares.in_use() == 0 => Next::Doze,
-                () => Next::Look(LOOK),
+            self.hurried = hurry && !self.hurried;
+            if self.hurried {
+                return Next::Look(SECOND_LOOK);
+            }
+            return match doubt {
+                None if self.shared.spares.in_use() == 0 => Next::Doze,
+                _ => Next::Look(doubt.unwrap_or(LOOK)),
             };
         }
         self.calm += 1;
