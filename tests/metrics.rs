@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 
-use runtime::Runtime;
+use runtime::{Runtime, Task, task};
 use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, settle, single, until, within};
 
 #[test]
@@ -83,6 +83,55 @@ fn polls_are_counted() {
         };
         rt.block_on(rt.spawn(counts.watch(yields))).unwrap();
         assert_eq!(rt.metrics().polls() - before, counts.polls() as u64);
+    });
+}
+
+/// A task that blocks its thread until it is told to go on, in `block_in_place` or without. It does when this returns.
+fn blocked(rt: &Runtime, in_place: bool) -> (Task<()>, mpsc::Sender<()>) {
+    let (entered, begun) = mpsc::channel();
+    let (go, gone) = mpsc::channel();
+    let blocks = move || {
+        entered.send(()).unwrap();
+        gone.recv().unwrap();
+    };
+    let task = rt.spawn(async move { if in_place { task::block_in_place(blocks) } else { blocks() } });
+    begun.recv().unwrap();
+    (task, go)
+}
+
+fn end((task, go): (Task<()>, mpsc::Sender<()>)) {
+    go.send(()).unwrap();
+    task.wait().unwrap();
+}
+
+#[test]
+fn a_poll_that_has_lost_its_worker_is_counted() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(2).monitor(false).build().unwrap();
+        let before = rt.metrics().polls();
+        let others = blocked(&rt, false);
+        let loses = blocked(&rt, true);
+        let takes = blocked(&rt, false);
+        end(loses);
+        end(takes);
+        end(others);
+        until(|| rt.metrics().polls() - before == 3);
+    });
+}
+
+/// Both leave their workers, and who comes back first takes the first one, whichever it had.
+#[test]
+fn a_poll_that_goes_on_with_another_worker_is_counted() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(2).monitor(false).build().unwrap();
+        let before = rt.metrics().polls();
+        for round in 0..20 {
+            let (one, other) = (blocked(&rt, true), blocked(&rt, true));
+            let (first, last) = if round % 2 == 0 { (one, other) } else { (other, one) };
+            end(first);
+            end(last);
+            until(|| rt.metrics().polls() - before == 2 * (round + 1));
+        }
     });
 }
 

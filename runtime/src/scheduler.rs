@@ -123,6 +123,7 @@ struct Processor {
 struct Remote {
     spawned: CachePadded<AtomicU64>,
     completed: AtomicU64,
+    polls: AtomicU64,
 }
 
 /// Who is alive.

@@ -106,6 +106,7 @@ impl Shared {
             snapshot.completed += processor.stats.completed.get();
         }
         snapshot.spawned = self.remote.spawned.load(Ordering::Relaxed);
+        snapshot.polls = self.remote.polls.load(Ordering::Relaxed);
         for processor in &self.processors {
             let stats = &processor.stats;
             snapshot.spawned += stats.spawned.get();

@@ -166,11 +166,15 @@ impl Context {
             own.stats.completed.add(u64::from(completed));
         } else {
             // The poll left the core behind, and with it the right to count there. It may have another by now.
-            if let Some(core) = self.core.borrow().as_ref() {
-                let own = self.own(core);
-                own.stats.leave();
-                // So that the same task, polled there next, is not taken for the poll that has ended.
-                own.stats.polls.add(1);
+            match self.core.borrow().as_ref() {
+                Some(core) => {
+                    let own = self.own(core);
+                    own.stats.leave();
+                    own.stats.polls.add(1);
+                }
+                None => {
+                    self.shared.remote.polls.fetch_add(1, Ordering::Relaxed);
+                }
             }
             if self.holds.take() {
                 self.shared.release();
