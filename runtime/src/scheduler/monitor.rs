@@ -2,9 +2,9 @@
 //!
 //! Nothing inside the scheduler can see a poll that blocks or computes for long: its thread is in foreign code, and those
 //! that sleep are asleep. So one thread of its own looks at each worker about once a millisecond, while some worker is
-//! awake and nobody does it in its place. A worker that has been in the same poll since the last look is *stuck*, and what only it could have passed on is
-//! passed on for it ([`rescue`]): the task in its next slot, what is queued behind it, the driver without a leader. If all
-//! are stuck, a spare worker comes ([`super::spare`]).
+//! awake and nobody does it in its place. A worker that has been in the same poll since the last look is *stuck*, and what
+//! only it could have passed on is passed on for it ([`rescue`]): the task in its next slot, what is queued behind it, the
+//! driver without a leader. If all are stuck, a spare worker comes ([`super::spare`]).
 //!
 //! # The price
 //! A worker writes which task it polls, and counts polls: plain stores that the reports of the shutdown need as well. A

@@ -165,7 +165,8 @@ impl Context {
             own.stats.polls.add(1);
             own.stats.completed.add(u64::from(completed));
         } else {
-            // The poll left the core behind, and with it the right to count there. It may have another by now.
+            // The poll left the core behind, and with it the right to count there. If it has another by now it ends there, so
+            // that the monitor does not take the same task's next poll for it.
             match self.core.borrow().as_ref() {
                 Some(core) => {
                     let own = self.own(core);
@@ -173,6 +174,7 @@ impl Context {
                     own.stats.polls.add(1);
                 }
                 None => {
+                    // ORDERING: Relaxed, a statistic; so is the one below.
                     self.shared.remote.polls.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -185,7 +185,7 @@ impl Alarm {
         let before = self.sight.load(Ordering::Relaxed);
         if rung && to_ns(now) >= before {
             let next = to_ns(now + SIGHT);
-            // Of those who come here at the same time one looks.
+            // Of those who come here at the same time one looks. ORDERING: Relaxed, what it sees and sets is under locks.
             if self.sight.compare_exchange(before, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 && all_well()
             {
@@ -308,14 +308,15 @@ mod tests {
         alarm
     }
 
-    /// When the timer goes off after a worker was between two polls at `at`.
-    fn due_after(alarm: &Alarm, at: Instant, well: bool) -> Instant {
-        alarm.put_off(at, || well);
+    /// When the timer goes off.
+    fn due(alarm: &Alarm) -> Instant {
         alarm.clock.lock().due.unwrap()
     }
 
-    fn due(alarm: &Alarm) -> Instant {
-        alarm.clock.lock().due.unwrap()
+    /// The same after a worker was between two polls at `at`.
+    fn due_after(alarm: &Alarm, at: Instant, well: bool) -> Instant {
+        alarm.put_off(at, || well);
+        due(alarm)
     }
 
     #[test]
