@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     strays: Mutex<Binder>,
     stray_list: loom::Arc<Owned>,
     remote: Remote,
+    /// What was counted for the runtimes before this one.
+    inherited: Mutex<Snapshot>,
     driver: Driver,
     /// What a virtual clock has to wait for: futures of `block_on` that are woken or polled, and code in `block_in_place`.
     held: CachePadded<AtomicUsize>,
@@ -170,6 +172,7 @@ impl Shared {
         *self.host.lock() = Some(host);
         self.driver.open();
         self.monitor.open(monitor);
+        self.begin_to_count();
         // ORDERING: Release, the host comes before the phase that lets others use it.
         self.phase.store(OPEN, Ordering::Release);
     }
@@ -215,6 +218,7 @@ impl Shared {
             strays: Mutex::new(Binder::new(stray_list.clone())),
             stray_list,
             remote: Remote::default(),
+            inherited: Mutex::default(),
             // One set of timers for each worker, and one for everybody else.
             driver: Driver::new(workers + 1),
             held: CachePadded::new(AtomicUsize::new(0)),

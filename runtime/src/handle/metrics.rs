@@ -52,12 +52,12 @@ impl Metrics {
         self.scheduler.live
     }
 
-    /// Tasks spawned since the scheduler started; it may have served earlier runtimes of this process.
+    /// Tasks spawned on this runtime so far.
     pub fn tasks_spawned(&self) -> u64 {
         self.scheduler.spawned
     }
 
-    /// Tasks finished, cancelled or failed, counted like [`tasks_spawned`](Self::tasks_spawned).
+    /// Tasks finished, cancelled or failed.
     pub fn tasks_completed(&self) -> u64 {
         self.scheduler.completed
     }
@@ -93,12 +93,12 @@ impl Metrics {
         self.scheduler.spares
     }
 
-    /// How often a spare worker was started, counted like [`tasks_spawned`](Self::tasks_spawned).
+    /// How often a spare worker was started.
     pub fn spare_workers_started(&self) -> u64 {
         self.scheduler.summoned
     }
 
-    /// Reports of polls that took too long, counted like [`tasks_spawned`](Self::tasks_spawned).
+    /// Reports of polls that took too long.
     pub fn stalls(&self) -> u64 {
         self.scheduler.stalls
     }

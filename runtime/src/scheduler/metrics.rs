@@ -83,14 +83,42 @@ pub(crate) struct Snapshot {
     pub(crate) stalls: u64,
 }
 
+impl Snapshot {
+    /// What was counted after `before`; the rest is as it is.
+    fn since(self, before: &Snapshot) -> Snapshot {
+        Snapshot {
+            spawned: self.spawned.saturating_sub(before.spawned),
+            completed: self.completed.saturating_sub(before.completed),
+            polls: self.polls.saturating_sub(before.polls),
+            stolen: self.stolen.saturating_sub(before.stolen),
+            parks: self.parks.saturating_sub(before.parks),
+            summoned: self.summoned.saturating_sub(before.summoned),
+            stalls: self.stalls.saturating_sub(before.stalls),
+            ..self
+        }
+    }
+}
+
 impl Shared {
     /// The tasks that are being polled at this moment.
     pub(crate) fn polling(&self) -> Vec<TaskId> {
         self.reach().iter().filter_map(|processor| processor.stats.current()).collect()
     }
 
-    /// Figures of this moment; each is exact, together they are not of one instant.
+    /// Figures of this moment; each is exact, together they are not of one instant. What is counted is counted since this
+    /// runtime began.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        let snapshot = self.totals();
+        snapshot.since(&self.inherited.lock())
+    }
+
+    /// A new runtime counts from here on.
+    pub(super) fn begin_to_count(&self) {
+        *self.inherited.lock() = self.totals();
+    }
+
+    /// The same, counted since the scheduler is there.
+    fn totals(&self) -> Snapshot {
         // Completions first: a task that ends in between is then counted as alive, never as a negative.
         let mut snapshot = Snapshot {
             workers: self.workers,
