@@ -102,8 +102,8 @@ pub(crate) struct Shared {
     strays: Mutex<Binder>,
     stray_list: loom::Arc<Owned>,
     remote: Remote,
-    /// What was counted for the runtimes before this one.
-    inherited: Mutex<Snapshot>,
+    /// What was counted for the runtimes before this one. The counters go on: a late wake-up may stand between two of them.
+    counted_before: Mutex<Snapshot>,
     driver: Driver,
     /// What a virtual clock has to wait for: futures of `block_on` that are woken or polled, and code in `block_in_place`.
     held: CachePadded<AtomicUsize>,
@@ -218,7 +218,7 @@ impl Shared {
             strays: Mutex::new(Binder::new(stray_list.clone())),
             stray_list,
             remote: Remote::default(),
-            inherited: Mutex::default(),
+            counted_before: Mutex::default(),
             // One set of timers for each worker, and one for everybody else.
             driver: Driver::new(workers + 1),
             held: CachePadded::new(AtomicUsize::new(0)),

@@ -109,15 +109,15 @@ impl Shared {
     /// runtime began.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let snapshot = self.totals();
-        snapshot.since(&self.inherited.lock())
+        snapshot.since(&self.counted_before.lock())
     }
 
     /// A new runtime counts from here on.
     pub(super) fn begin_to_count(&self) {
-        *self.inherited.lock() = self.totals();
+        *self.counted_before.lock() = self.totals();
     }
 
-    /// The same, counted since the scheduler is there.
+    /// As [`snapshot`](Self::snapshot), with what was counted for earlier runtimes.
     fn totals(&self) -> Snapshot {
         // Completions first: a task that ends in between is then counted as alive, never as a negative.
         let mut snapshot = Snapshot {
