@@ -41,6 +41,7 @@ mod slice;
 mod spare;
 mod stop;
 mod throttle;
+mod waits;
 mod worker;
 
 #[cfg(all(test, runtime_loom))]

@@ -161,7 +161,7 @@ impl Context {
     /// Looks at the other workers, if it is time; this one is between two polls.
     pub(super) fn relieve_monitor(&self, now: Instant) {
         if let Some(worker) = self.worker() {
-            self.shared.monitor.relieve(self.shared, worker, now);
+            self.shared.monitor.relieve(self.shared, worker, now, self.throttle.is_crowded());
         }
     }
 

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sleep::Spin;
+use super::waits::Waits;
 use super::{Processor, Shared};
 use crate::cell::{Binder, Runnable};
 use crate::loom::deque::{Injector, Steal, Stealer, Worker};
@@ -50,7 +50,7 @@ pub(super) struct Core {
     pub(super) suspect: Option<Suspect>,
     /// How often in a row this worker has slept with an eye on a suspect.
     pub(super) looks: u32,
-    pub(super) spin: Spin,
+    pub(super) waits: Waits,
     /// How many tasks the worker had spawned when it last emptied the collector.
     pub(super) collected_at: u64,
 }
@@ -74,7 +74,7 @@ impl Core {
             searching: false,
             suspect: None,
             looks: 0,
-            spin: Spin::default(),
+            waits: Waits::new(),
             collected_at: 0,
         }
     }
@@ -219,7 +219,7 @@ pub(super) fn insist<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
 pub(super) fn push_woken(shared: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {
     match shared.processors[core.index].next.put(runnable) {
         None => {
-            shared.watch();
+            shared.kept();
             false
         }
         Some(displaced) => {
@@ -236,7 +236,7 @@ pub(super) fn push_spawned(shared: &'static Shared, core: &mut Core, runnable: R
     own.stats.spawned.add(1);
     if own.next.is_empty() {
         own.next.put(runnable);
-        shared.watch();
+        shared.kept();
         return false;
     }
     core.deque.push(runnable);

@@ -1,16 +1,17 @@
 //! The monitor: a thread that looks after workers whose poll does not return.
 //!
 //! Nothing inside the scheduler can see a poll that blocks or computes for long: its thread is in foreign code, and those
-//! that sleep are asleep. So one thread of its own looks at each worker about once a millisecond, while some worker is
-//! awake and nobody does it in its place. A worker that has been in the same poll since the last look is *stuck*, and what
-//! only it could have passed on is passed on for it ([`rescue`]): the task in its next slot, what is queued behind it, the
-//! driver without a leader. If all are stuck, a spare worker comes ([`super::spare`]).
+//! that sleep are asleep. So one thread of its own looks at each worker, while some worker is awake and nobody does it in
+//! its place: every millisecond, or every few where polls have been short for a while. A worker that has been in the same
+//! poll since the last look is *stuck*, and what only it could have passed on is passed on for it ([`rescue`]): the task in
+//! its next slot, what is queued behind it, the driver without a leader. If all are stuck, a spare worker comes
+//! ([`super::spare`]).
 //!
 //! # The price
 //! A worker writes which task it polls, and counts polls: plain stores that the reports of the shutdown need as well. A
-//! thread that takes a worker up looks whether the monitor sleeps, and so does one that puts it down. A few times in a
-//! millisecond a worker that is between two polls looks at the others, so that a thread need not be woken for it: see
-//! [`alarm`]. All else is the monitor's own time.
+//! thread that takes a worker up looks whether the monitor sleeps, and so does one that puts it down; a push to a next slot
+//! looks at a flag. Every few milliseconds a worker that is between two polls looks at the others, so that a thread need not
+//! be woken for it: see [`alarm`]. All else is the monitor's own time.
 //!
 //! # Sleep
 //! While no worker is awake the monitor sleeps without a limit (I9): see [`alarm`].
@@ -33,9 +34,9 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use super::{Flavor, Shared, slice};
+use super::{Flavor, Shared, context, slice};
 use crate::context::Role;
-use crate::driver::Precise;
+use crate::driver::{Precise, to_ns};
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::loom::lock::Mutex;
 
@@ -45,6 +46,15 @@ use watch::{Next, Watch};
 
 /// From one look to the next while some worker is awake. Waking a thread costs about 5 microseconds.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// The same while the workers find each other well, or have just been taken up: most systems tick so often.
+const PATIENCE: Duration = Duration::from_millis(4);
+
+/// A program in which a poll took long may do that again, and is looked at more often for this time.
+const WARY: Duration = Duration::from_secs(1);
+
+/// A timer may go off so much later before the monitor looks why: its worker looks at it between two polls.
+const GRACE: Duration = Duration::from_micros(500);
 
 /// What a runtime's monitor is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +76,8 @@ pub(crate) struct Monitor {
     due: AtomicBool,
     /// The system refused the thread.
     refused: AtomicBool,
+    /// Until when a long poll is not forgotten.
+    wary_until: AtomicU64,
     alarm: Alarm,
     sights: Mutex<Sights>,
     pub(super) counts: Counts,
@@ -88,6 +100,7 @@ impl Monitor {
             report_after: AtomicU64::new(u64::MAX),
             due: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            wary_until: AtomicU64::new(0),
             alarm: Alarm::new(),
             sights: Mutex::default(),
             counts: Counts::default(),
@@ -126,25 +139,56 @@ impl Monitor {
         self.due.load(Ordering::Relaxed)
     }
 
+    /// A task that waits while its worker polls another is news.
+    #[inline]
+    fn is_curious(&self) -> bool {
+        self.is_due() || self.alarm.is_curious()
+    }
+
     /// Some thread has taken a worker up: there may be something to watch.
     #[inline]
-    pub(super) fn stir(&self) {
+    pub(super) fn stir(&self, shared: &Shared) {
         if self.on.load(Ordering::Relaxed) {
-            self.alarm.stir();
+            self.alarm.stir(|| self.patience(shared));
         }
     }
 
-    /// Some worker of `shared` is at rest, since `now` or a little after. Its bit is set, and the fence after that stands
-    /// before this.
+    /// Some worker of `shared` is at rest since `now` or a little after, and expects to be up again after `rest`. Its bit is
+    /// set, and the fence after that stands before this.
     #[inline]
-    pub(super) fn settle(&self, shared: &Shared, now: Instant) {
-        self.alarm.settle(now, || shared.all_at_rest());
+    pub(super) fn settle(&self, shared: &Shared, now: Instant, rest: Duration) {
+        self.alarm.settle(now, rest, || shared.all_at_rest());
     }
 
     /// The worker is between two polls at `now`: it looks at the others if it is time, so that the monitor need not.
     #[inline]
-    pub(super) fn relieve(&self, shared: &Shared, worker: usize, now: Instant) {
-        self.alarm.put_off(now, || self.sights.lock().all_well(shared, worker, now));
+    pub(super) fn relieve(&self, shared: &Shared, worker: usize, now: Instant, crowded: bool) {
+        let all_well = || self.sights.lock().all_well(shared, worker, now);
+        self.alarm.put_off(now, crowded, all_well, || self.patience(shared));
+    }
+
+    /// A poll took long.
+    fn beware(&self, now: Instant) {
+        self.wary_until.store(to_ns(now + WARY), Ordering::Relaxed);
+    }
+
+    /// One did a while ago.
+    fn is_wary(&self, now: Instant) -> bool {
+        to_ns(now) < self.wary_until.load(Ordering::Relaxed)
+    }
+
+    /// How long the monitor may sleep while nobody is known to keep anything.
+    fn patience(&self, shared: &Shared) -> Duration {
+        if self.is_wary(Instant::now()) {
+            return LOOK;
+        }
+        let driver = &shared.driver;
+        let until_timer = match driver.timers().next() {
+            _ if driver.clock().is_paused() => Duration::MAX,
+            next => Duration::from_nanos(next.saturating_sub(driver.clock().now())).saturating_add(GRACE),
+        };
+        let report_after = Duration::from_nanos(self.report_after.load(Ordering::Relaxed));
+        PATIENCE.min(until_timer).min(LOOK.max(report_after / 4))
     }
 
     /// Sleeps until some worker is awake.
@@ -203,6 +247,23 @@ impl Shared {
         }
     }
 
+    /// A task waits in a next slot, where only the worker of this thread finds it soon.
+    #[inline]
+    pub(super) fn kept(&'static self) {
+        if self.monitor.is_curious() {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&'static self) {
+        self.watch();
+        // The tasks of a batch are woken between two polls: the worker is about to take the one in the slot.
+        if !context::with(|context| context.is_some_and(|context| context.batches.get())) {
+            self.monitor.alarm.tell(self.idle.parked() > 0);
+        }
+    }
+
     /// A worker's thread was started, so that another may be had as well, and there is somebody to report on.
     pub(super) fn watch_first(&'static self) {
         let monitor = &self.monitor;
@@ -245,5 +306,49 @@ impl Shared {
 
     fn all_at_rest(&self) -> bool {
         self.spares.in_use() == 0 && (0..self.workers).all(|worker| self.is_at_rest(worker))
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    fn shared(report_after: Option<Duration>) -> Shared {
+        let shared = Shared::new(Flavor::MultiThread, 2, 0);
+        shared.monitor.open(Options { rescue: true, report_after });
+        shared
+    }
+
+    fn patience(shared: &Shared) -> Duration {
+        shared.monitor.patience(shared)
+    }
+
+    #[test]
+    fn a_monitor_is_patient_until_a_poll_took_long() {
+        let shared = shared(None);
+        assert_eq!(patience(&shared), PATIENCE);
+        shared.monitor.beware(Instant::now());
+        assert_eq!(patience(&shared), LOOK);
+        shared.monitor.beware(Instant::now() - 2 * WARY);
+        assert_eq!(patience(&shared), PATIENCE);
+    }
+
+    #[test]
+    fn a_monitor_looks_in_time_for_the_reports_that_are_wanted() {
+        assert_eq!(patience(&shared(Some(2 * PATIENCE))), PATIENCE / 2);
+        assert_eq!(patience(&shared(Some(LOOK))), LOOK);
+        assert_eq!(patience(&shared(Some(100 * PATIENCE))), PATIENCE);
+    }
+
+    #[test]
+    fn a_monitor_looks_soon_after_the_next_timer() {
+        let shared = shared(None);
+        shared.driver.open();
+        let now = shared.driver.clock().now();
+        let deadline = now + PATIENCE.as_nanos() as u64 / 2;
+        let _armed = shared.driver.timers().arm(0, now, deadline, std::task::Waker::noop());
+        assert!(patience(&shared) <= PATIENCE / 2 + GRACE + LOOK);
+        shared.driver.pause();
+        assert_eq!(patience(&shared), PATIENCE);
     }
 }

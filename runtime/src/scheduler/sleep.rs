@@ -1,6 +1,6 @@
 //! How a worker that finds nothing to do waits for more: a short spin, then sleep; and how it gives its seat up.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::attend::{Found, Rest};
 use super::context::Context;
@@ -14,51 +14,12 @@ use crate::loom::{deque, hint, mutant};
 /// A deque that never held this many has no buffers worth collecting.
 const COLLECT_AFTER: u64 = 1024;
 
-/// Whether to wait a moment for work before sleeping: worth it if work used to come within that moment.
-///
-/// A mean over the last waits, weighted by 1/8 each. A wait longer than [`SPIN_MOST`] counts as twice that, so that one
-/// long sleep does not end the spinning and a few in a row do.
-#[derive(Debug, Default)]
-pub(super) struct Spin {
-    mean_ns: u64,
-    /// The worker's polls before the last wait.
-    polls: u64,
-}
-
-/// One task, and the one that it woke.
-const FEW: u64 = 2;
-
-/// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 50 microseconds; spinning longer
-/// than that cannot be better than sleeping.
-const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
-
-impl Spin {
-    /// The limit after so many polls in all.
-    ///
-    /// Where there is I/O, only after a wait that brought one task or two: a lone peer answers at once, and its answer meets
-    /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste.
-    fn limit_after(&mut self, polls: u64, has_io: bool) -> Duration {
-        let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
-        if few || !has_io { self.limit() } else { Duration::ZERO }
-    }
-
-    fn limit(&self) -> Duration {
-        let limit = Duration::from_nanos(2 * self.mean_ns);
-        if limit <= 2 * SPIN_MOST { limit.min(SPIN_MOST) } else { Duration::ZERO }
-    }
-
-    pub(super) fn waited(&mut self, time: Duration) {
-        let ns = time.min(4 * SPIN_MOST).as_nanos() as u64;
-        self.mean_ns = self.mean_ns - self.mean_ns / 8 + ns / 8;
-    }
-}
-
 impl Context {
     /// Looks for work for a moment, if this worker is the one that searches; true if there is some.
     pub(super) fn spin(&self, since: Instant, woken: &impl Fn() -> bool) -> bool {
         let limit = match self.core.borrow_mut().as_mut() {
             Some(core) if core.searching => {
-                core.spin.limit_after(self.own(core).stats.polls.get(), self.shared.driver.has_io())
+                core.waits.spin_limit(self.own(core).stats.polls.get(), self.shared.driver.has_io())
             }
             _ => return false,
         };
@@ -107,6 +68,7 @@ impl Context {
             core.collected_at = own.stats.spawned.get();
             deque::collect();
         }
+        let expected = core.waits.expected();
         own.seat.put(core);
         shared.idle.park(worker, searching);
         if shared.phase.load(Ordering::Relaxed) != super::OPEN {
@@ -130,7 +92,7 @@ impl Context {
                 // Somebody's next slot was full: look once more whether that somebody is stuck.
                 Resume::Asleep if suspicious && !stopping => Rest::Nap(2 * STUCK),
                 Resume::Asleep => {
-                    shared.monitor.settle(shared, since);
+                    shared.monitor.settle(shared, since, expected);
                     Rest::Seated(worker)
                 }
             };
@@ -210,6 +172,6 @@ impl Context {
         core.searching = taken.searching;
         self.own(&core).runner.set();
         self.core.replace(Some(core));
-        self.shared.monitor.stir();
+        self.shared.monitor.stir(self.shared);
     }
 }

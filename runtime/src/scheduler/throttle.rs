@@ -94,6 +94,11 @@ impl Throttle {
         self.batch(self.little.get());
     }
 
+    /// Others use the thread's processor, as far as it has learnt from batches.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.cost.borrow().is_crowded()
+    }
+
     /// The thread has done something else, or goes on with another worker.
     pub(super) fn interrupt(&self) {
         self.cost.borrow_mut().interrupt();

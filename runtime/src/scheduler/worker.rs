@@ -102,7 +102,7 @@ impl Context {
                     self.housekeeping.rested(now);
                     self.relieve_monitor(now);
                     if let Some(core) = self.core.borrow_mut().as_mut() {
-                        core.spin.waited(now.duration_since(idle_since));
+                        core.waits.add(now.duration_since(idle_since));
                     }
                     self.count_polls(|throttle, polls| throttle.rested(idle_since, now, polls));
                 }

@@ -2,17 +2,23 @@
 //!
 //! A worker that is taken up after a rest may be stuck soon, but most are at rest again before that. To wake the monitor at
 //! once costs two context switches, and its look finds nothing yet. So whoever takes a worker up *rings*: sets a timer of
-//! the system for when a look may tell something. Whoever is the last to come to rest stops it, so that a server that
-//! works in short bursts pays two short system calls for each and the monitor sleeps on. Where one rest follows the other
-//! that happens a few times in a millisecond; it takes one to keep the timer from going off.
+//! the system for when a look is due. Whoever is the last to come to rest stops it, so that the monitor sleeps on; but if its
+//! rests have been so short that it is up again long before the timer goes off, it leaves the timer alone.
 //!
 //! While workers are up the monitor *dozes* on the timer as well, until its next look. Workers that are between two polls look
-//! in its place, a few times in a millisecond, and while they find each other well they put the timer off: so a busy server
-//! has no looks by a thread that is to be woken for them, each of which takes the processor from somebody.
+//! in its place, and while they find each other well they put the timer off: so a busy server has no looks by a thread that
+//! is to be woken for them, each of which takes the processor from somebody.
+//!
+//! # How late
+//! A timer that goes off before the next tick of the system's clock is dear: the processor's own timer has to be set for it,
+//! and again when it is stopped or put off, which takes a virtual machine from one to ten microseconds each. So the timer is
+//! set for [`PATIENCE`], about a tick, while nobody keeps anything from others, or for a little after the next timer of a
+//! task, if that is earlier. What cannot wait so long is a task in a next slot while some worker sleeps. Whoever puts one
+//! there *tells*, and the timer goes off soon. That costs the push a look at a flag, which says whether it is news.
 //!
 //! # Protocol
-//! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`] (or [`LEFT`]): asleep with the timer set. Between the latter it changes
-//! under the lock, and the timer with it. A monitor that sleeps until its next look is in [`RUNG`] too, by its own hand.
+//! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`]: asleep with the timer set. Between the latter it changes under the lock,
+//! and the timer with it. A monitor that sleeps until its next look is in [`RUNG`] too, by its own hand.
 //!
 //! *Monitor*: 1. say that it is asleep; 2. `fence(SeqCst)`; 3. look whether all workers are at rest; 4. sleep. *Who takes a
 //! worker up*: 1. the worker's bit is cleared, or its seat emptied; 2. `fence(SeqCst)`; 3. look whether the monitor is
@@ -31,10 +37,9 @@ mod timerfd;
 
 use std::time::{Duration, Instant};
 
-use super::LOOK;
-use super::bucket::Bucket;
+use super::{LOOK, PATIENCE};
 use crate::driver::to_ns;
-use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::loom::lock::Mutex;
 use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
@@ -55,17 +60,8 @@ const ASLEEP: u8 = 1;
 /// It sleeps, and the timer wakes it: somebody has rung, or it is to look again.
 const RUNG: u8 = 2;
 
-/// As [`RUNG`], and the timer is left alone for a while: it was stopped often enough.
-const LEFT: u8 = 3;
-
-/// So often at once the timer may be stopped.
-const STOPS: u32 = if cfg!(runtime_loom) { u32::MAX } else { 4 };
-
-/// Afterwards it may be stopped once in this time.
-const NEXT_STOP: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
-
-/// To the first look after a rest: what is seen is a task that is kept in a next slot, and seen again a little later.
-const FIRST_LOOK: Duration = Duration::from_micros(750);
+/// To the first look at a task that somebody keeps: it is seen then, and again a little later.
+const SOON: Duration = Duration::from_micros(750);
 
 /// From one look of a worker in the monitor's place to the next.
 const SIGHT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
@@ -74,10 +70,14 @@ const SIGHT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
 #[derive(Debug)]
 pub(super) struct Alarm {
     state: AtomicU8,
-    /// When a timer that was left alone may be stopped.
-    retry: AtomicU64,
+    /// When the timer goes off, unless it was stopped.
+    due: AtomicU64,
     /// When a worker may look in the monitor's place.
     sight: AtomicU64,
+    /// Whoever keeps a task from somebody is to tell.
+    curious: AtomicBool,
+    /// Somebody has told since the timer was set.
+    told: AtomicBool,
     parker: Arc<Parker>,
     clock: Mutex<Clock>,
 }
@@ -86,30 +86,22 @@ pub(super) struct Alarm {
 struct Clock {
     /// `None` while there is no thread to be woken by it.
     timer: Option<Arc<Timer>>,
-    stops: Bucket,
-    /// When it goes off, unless it was stopped.
-    due: Option<Instant>,
+    /// For how long it was set.
+    after: Duration,
     /// The thread is to end: nobody stops the timer any more.
     last: bool,
 }
 
-impl Clock {
-    /// Lets the timer go off after this time; true if it will.
-    fn set(&mut self, now: Instant, after: Duration) -> bool {
-        self.due = Some(now + after);
-        self.timer.as_ref().is_some_and(|timer| timer.set(after).is_ok())
-    }
-}
-
 impl Alarm {
     pub(super) fn new() -> Self {
-        let stops = Bucket::new(NEXT_STOP, STOPS);
         Alarm {
             state: AtomicU8::new(AWAKE),
-            retry: AtomicU64::new(0),
+            due: AtomicU64::new(0),
             sight: AtomicU64::new(0),
+            curious: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             parker: Parker::new(),
-            clock: Mutex::new(Clock { timer: None, stops, due: None, last: false }),
+            clock: Mutex::new(Clock { timer: None, after: Duration::ZERO, last: false }),
         }
     }
 
@@ -163,7 +155,7 @@ impl Alarm {
     /// Sleeps until the next look is due, which those who find that all is well [put off](Self::put_off).
     pub(super) fn doze(&self, now: Instant) {
         let mut clock = self.clock.lock();
-        let set = !clock.last && clock.set(now, LOOK);
+        let set = !clock.last && self.set(&mut clock, now, LOOK);
         if set {
             self.state.store(RUNG, Ordering::Relaxed);
         }
@@ -176,52 +168,102 @@ impl Alarm {
         self.state.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// A worker is between two polls at `now`: it looks whether all is well, if the last look was some time ago and the
-    /// monitor sleeps, and puts the timer off if so.
+    /// A worker is between two polls at `now`: it looks whether all is well, if the timer goes off soon and the last look was
+    /// some time ago, and puts the timer off if so.
+    ///
+    /// Not while tasks are kept, unless others use the worker's processor (`crowded`): the timer has to go off soon then, so
+    /// that putting it off is dear, and a monitor that runs where a worker sleeps takes nothing from anybody.
     #[inline]
-    pub(super) fn put_off(&self, now: Instant, all_well: impl FnOnce() -> bool) {
+    pub(super) fn put_off(
+        &self,
+        now: Instant,
+        crowded: bool,
+        all_well: impl FnOnce() -> bool,
+        patience: impl FnOnce() -> Duration,
+    ) {
         // Models know no time: there the timer may go off at once, whatever is done to it.
-        let rung = !cfg!(runtime_loom) && self.state.load(Ordering::Relaxed) >= RUNG;
+        let rung = !cfg!(runtime_loom) && self.state.load(Ordering::Relaxed) == RUNG;
+        let worth = crowded || !self.told.load(Ordering::Relaxed);
         let before = self.sight.load(Ordering::Relaxed);
-        if rung && to_ns(now) >= before {
+        if rung && worth && to_ns(now) >= before && !self.is_due_after(now + PATIENCE / 2) {
             let next = to_ns(now + SIGHT);
             // Of those who come here at the same time one looks. ORDERING: Relaxed, what it sees and sets is under locks.
             if self.sight.compare_exchange(before, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 && all_well()
             {
-                self.set_later(now);
+                self.set_later(now, patience());
             }
         }
     }
 
     #[cold]
-    fn set_later(&self, now: Instant) {
+    fn set_later(&self, now: Instant, patience: Duration) {
         let mut clock = self.clock.lock();
-        let soon = clock.due.is_none_or(|due| due.saturating_duration_since(now) < LOOK / 2);
-        if soon && !clock.last && self.state.load(Ordering::Relaxed) >= RUNG {
+        let half_over = !self.is_due_after(now + clock.after / 2);
+        if half_over && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
+            let after = if self.told.load(Ordering::Relaxed) { LOOK } else { patience };
             // A timer that cannot be set goes off.
-            let _ = clock.set(now, LOOK);
+            let _ = self.set(&mut clock, now, after);
         }
+    }
+
+    /// True if whoever keeps a task from others is to [tell](Self::tell).
+    #[inline]
+    pub(super) fn is_curious(&self) -> bool {
+        self.curious.load(Ordering::Relaxed)
+    }
+
+    /// A worker keeps a task in its next slot, from somebody who sleeps or not.
+    ///
+    /// No fence stands between the push and the look whether that is news: once in a long time it is missed, and the look
+    /// is as late as if nobody kept anything.
+    #[cold]
+    pub(super) fn tell(&self, anybody_sleeps: bool) {
+        let mut clock = self.clock.lock();
+        if anybody_sleeps {
+            let now = Instant::now();
+            if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
+                let _ = self.set(&mut clock, now, SOON);
+            }
+            self.told.store(true, Ordering::Relaxed);
+        }
+        self.curious.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets the timer go off after this time; true if it will.
+    fn set(&self, clock: &mut Clock, now: Instant, after: Duration) -> bool {
+        let Some(timer) = &clock.timer else { return false };
+        clock.after = after;
+        // ORDERING: Relaxed, hints. What has to be right is under the lock.
+        self.due.store(to_ns(now + after), Ordering::Relaxed);
+        self.told.store(false, Ordering::Relaxed);
+        self.curious.store(true, Ordering::Relaxed);
+        timer.set(after).is_ok()
+    }
+
+    /// As far as this thread knows. Models know no time: there the timer may go off at once.
+    fn is_due_after(&self, then: Instant) -> bool {
+        !cfg!(runtime_loom) && self.due.load(Ordering::Relaxed) > to_ns(then)
     }
 
     /// Some thread has taken a worker up: there may be something to watch.
     #[inline]
-    pub(super) fn stir(&self) {
+    pub(super) fn stir(&self, patience: impl FnOnce() -> Duration) {
         if !mutant!("stir_without_fence") {
             // ORDERING: pairs with the fences in `sleep` and `quiet`, see the module's head.
             fence(Ordering::SeqCst);
         }
         if self.state.load(Ordering::Relaxed) == ASLEEP {
-            self.ring();
+            self.ring(patience());
         }
     }
 
     #[cold]
-    fn ring(&self) {
+    fn ring(&self, patience: Duration) {
         let mut clock = self.clock.lock();
         // One of those who take workers up at the same time is enough.
         if self.change(ASLEEP, RUNG) {
-            let set = clock.set(Instant::now(), FIRST_LOOK);
+            let set = self.set(&mut clock, Instant::now(), patience);
             drop(clock);
             if !set {
                 self.parker.unpark();
@@ -229,22 +271,24 @@ impl Alarm {
         }
     }
 
-    /// A worker is at rest, perhaps the last; `now` is when it came to rest, or a little before.
+    /// A worker is at rest since `now` or a little after, perhaps the last, and expects to be up again after `rest`.
     #[inline]
-    pub(super) fn settle(&self, now: Instant, all_at_rest: impl Fn() -> bool) {
-        let may_stop = match self.state.load(Ordering::Relaxed) {
-            RUNG => true,
-            LEFT => to_ns(now) >= self.retry.load(Ordering::Relaxed),
-            _ => false,
-        };
-        if may_stop && all_at_rest() {
-            self.quiet(now, all_at_rest);
+    pub(super) fn settle(&self, now: Instant, rest: Duration, all_at_rest: impl Fn() -> bool) {
+        if self.state.load(Ordering::Relaxed) != RUNG {
+            return;
+        }
+        // From now on there is somebody to keep a task from.
+        if !self.is_curious() && !self.told.load(Ordering::Relaxed) {
+            self.curious.store(true, Ordering::Relaxed);
+        }
+        if !self.is_due_after(now + 2 * rest) && all_at_rest() {
+            self.quiet(all_at_rest);
         }
     }
 
     #[cold]
-    fn quiet(&self, now: Instant, all_at_rest: impl Fn() -> bool) {
-        if !self.stop(now) {
+    fn quiet(&self, all_at_rest: impl Fn() -> bool) {
+        if !self.stop() {
             return;
         }
         if !mutant!("quiet_without_fence") {
@@ -252,23 +296,18 @@ impl Alarm {
             fence(Ordering::SeqCst);
         }
         if !all_at_rest() && !mutant!("quiet_without_second_look") {
-            self.ring();
+            self.ring(LOOK);
         }
     }
 
     /// True if the timer was set and is not any more.
-    fn stop(&self, now: Instant) -> bool {
-        let mut clock = self.clock.lock();
-        let Clock { timer: Some(timer), stops, last, .. } = &mut *clock else { return false };
-        if *last && !mutant!("last_ring_is_stopped") {
+    fn stop(&self) -> bool {
+        let clock = self.clock.lock();
+        let Some(timer) = &clock.timer else { return false };
+        if clock.last && !mutant!("last_ring_is_stopped") {
             return false;
         }
-        if !stops.take(now) {
-            self.retry.store(to_ns(now + NEXT_STOP), Ordering::Relaxed);
-            self.change(RUNG, LEFT);
-            return false;
-        }
-        let stopped = self.change(RUNG, ASLEEP) || self.change(LEFT, ASLEEP);
+        let stopped = self.change(RUNG, ASLEEP);
         if stopped {
             // A timer that cannot be stopped goes off, and finds all workers at rest.
             let _ = timer.stop();
@@ -299,52 +338,60 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::driver::from_ns;
 
+    /// The monitor sleeps and was rung for a worker.
     fn rung() -> Alarm {
         let alarm = Alarm::new();
         alarm.open();
         alarm.change(AWAKE, ASLEEP);
-        alarm.stir();
+        alarm.stir(|| PATIENCE);
         alarm
     }
 
     /// When the timer goes off.
     fn due(alarm: &Alarm) -> Instant {
-        alarm.clock.lock().due.unwrap()
+        from_ns(alarm.due.load(Ordering::Relaxed))
     }
 
     /// The same after a worker was between two polls at `at`.
     fn due_after(alarm: &Alarm, at: Instant, well: bool) -> Instant {
-        alarm.put_off(at, || well);
+        alarm.put_off(at, true, || well, || PATIENCE);
         due(alarm)
     }
 
     #[test]
     fn the_timer_is_put_off_while_all_is_well() {
         let alarm = rung();
-        let before = due(&alarm);
-        assert_eq!(due_after(&alarm, before - LOOK / 4, true), before - LOOK / 4 + LOOK);
-        assert_eq!(due_after(&alarm, before + LOOK / 2, false), before - LOOK / 4 + LOOK);
+        let at = due(&alarm) - PATIENCE / 4;
+        assert_eq!(due_after(&alarm, at, true), at + PATIENCE);
+        assert_eq!(due_after(&alarm, at + PATIENCE, false), at + PATIENCE);
     }
 
     #[test]
     fn a_timer_that_goes_off_late_enough_is_not_put_off() {
         let alarm = rung();
         let before = due(&alarm);
-        assert_eq!(due_after(&alarm, before - LOOK / 2, true), before);
+        let looked = Cell::new(false);
+        alarm.put_off(before - PATIENCE / 2 - SIGHT, true, || looked.replace(true), || PATIENCE);
+        assert_eq!((due(&alarm), looked.get()), (before, false));
     }
 
     #[test]
     fn workers_look_in_place_of_the_monitor_only_while_it_sleeps_and_not_often() {
-        let begin = Instant::now();
-        let looks = |alarm: &Alarm| (0..100).filter(|n| looks_at(alarm, begin + LOOK * *n / 100)).count();
-        assert_eq!(looks(&Alarm::new()), 0);
+        let looks = |alarm: &Alarm| {
+            let from = due(alarm) - PATIENCE / 2;
+            (0..100).filter(|n| looks_at(alarm, from + LOOK * *n / 100)).count()
+        };
+        let awake = rung();
+        awake.change(RUNG, AWAKE);
+        assert_eq!(looks(&awake), 0);
         assert_eq!(looks(&rung()), LOOK.div_duration_f64(SIGHT) as usize);
     }
 
     fn looks_at(alarm: &Alarm, now: Instant) -> bool {
         let looked = Cell::new(false);
-        alarm.put_off(now, || looked.replace(true));
+        alarm.put_off(now, true, || looked.replace(true), || PATIENCE);
         looked.get()
     }
 
@@ -354,24 +401,65 @@ mod tests {
         let before = due(&alarm);
         alarm.ring_at_once();
         assert_eq!(due_after(&alarm, before, true), before);
+        alarm.tell(true);
+        assert_eq!(due(&alarm), before);
     }
 
     #[test]
-    fn a_timer_that_was_stopped_often_enough_is_left_alone_for_a_while() {
-        let alarm = Alarm::new();
-        alarm.open();
-        let begin = Instant::now();
-        let state_after_a_turn = |at| {
-            alarm.change(AWAKE, ASLEEP);
-            alarm.stir();
-            alarm.settle(at, || true);
+    fn a_task_that_is_kept_from_somebody_who_sleeps_brings_the_look_forward() {
+        let alarm = rung();
+        let before = due(&alarm);
+        alarm.tell(false);
+        assert_eq!(due(&alarm), before);
+        alarm.tell(true);
+        assert!(due(&alarm) <= Instant::now() + SOON);
+    }
+
+    #[test]
+    fn a_task_that_is_kept_is_news_once_for_each_setting_of_the_timer() {
+        let alarm = rung();
+        assert!(alarm.is_curious());
+        alarm.tell(true);
+        assert!(!alarm.is_curious());
+        let soon = due(&alarm);
+        assert_eq!(due_after(&alarm, soon, true), soon + LOOK, "tasks are kept: not put off by much");
+        assert!(alarm.is_curious());
+        assert_eq!(due_after(&alarm, soon + LOOK, true), soon + LOOK + PATIENCE, "none was kept since");
+    }
+
+    #[test]
+    fn the_timer_is_not_put_off_while_tasks_are_kept_and_a_processor_is_idle() {
+        let alarm = rung();
+        alarm.tell(true);
+        let soon = due(&alarm);
+        alarm.put_off(soon, false, || true, || PATIENCE);
+        assert_eq!(due(&alarm), soon);
+    }
+
+    #[test]
+    fn a_task_that_is_kept_is_news_again_when_a_worker_has_come_to_rest() {
+        let alarm = rung();
+        alarm.tell(false);
+        alarm.settle(Instant::now(), Duration::ZERO, || false);
+        assert!(alarm.is_curious());
+    }
+
+    #[test]
+    fn a_timer_is_stopped_at_a_rest_that_may_outlast_it() {
+        let state_after_a_rest_of = |rest| {
+            let alarm = rung();
+            let now = due(&alarm) - PATIENCE;
+            alarm.settle(now, rest, || true);
             alarm.state.load(Ordering::Relaxed)
         };
-        for _ in 0..STOPS {
-            assert_eq!(state_after_a_turn(begin), ASLEEP);
-        }
-        assert_eq!(state_after_a_turn(begin), LEFT);
-        assert_eq!(state_after_a_turn(begin + NEXT_STOP / 2), LEFT);
-        assert_eq!(state_after_a_turn(begin + 2 * NEXT_STOP), ASLEEP);
+        assert_eq!(state_after_a_rest_of(PATIENCE / 2), ASLEEP);
+        assert_eq!(state_after_a_rest_of(PATIENCE / 3), RUNG);
+    }
+
+    #[test]
+    fn a_timer_is_not_stopped_while_somebody_is_up() {
+        let alarm = rung();
+        alarm.settle(due(&alarm), Duration::ZERO, || false);
+        assert_eq!(alarm.state.load(Ordering::Relaxed), RUNG);
     }
 }

@@ -124,8 +124,16 @@ impl Seen {
     /// As [`cause`](Self::cause); worth the look whether a thread that got no processor wanted one.
     fn reported_cause(&self, processor: &Processor, now: Instant) -> StallCause {
         let cause = self.cause(processor, now);
-        let starves = || ThreadId::of(processor.runner.thread())?.is_runnable();
-        if cause == StallCause::Blocked && starves() == Some(true) { StallCause::Computing } else { cause }
+        if cause == StallCause::Blocked && starves(processor) { StallCause::Computing } else { cause }
+    }
+
+    /// True if the poll takes long of itself, and not because its thread gets no processor.
+    pub(super) fn is_long(&self, processor: &Processor, now: Instant) -> bool {
+        match self.cause(processor, now) {
+            StallCause::Computing => true,
+            StallCause::Blocked => !starves(processor),
+            _ => false,
+        }
     }
 
     pub(super) fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
@@ -140,6 +148,11 @@ impl Seen {
             cause: self.reported_cause(processor, now),
         })
     }
+}
+
+/// The worker's thread could run and does not.
+fn starves(processor: &Processor) -> bool {
+    ThreadId::of(processor.runner.thread()).and_then(ThreadId::is_runnable) == Some(true)
 }
 
 #[cfg(all(test, not(runtime_loom)))]

@@ -131,6 +131,9 @@ impl Watch {
         if age >= STUCK {
             self.rescue.take_queue(self.shared, processor);
             self.rescue.stuck(seen.cause(processor, now) == StallCause::Blocked);
+            if !self.shared.monitor.is_wary(now) && seen.is_long(processor, now) {
+                self.shared.monitor.beware(now);
+            }
         }
     }
 

@@ -32,14 +32,14 @@ impl Workers {
 
     fn take_up(&self, bit: usize) {
         self.up.fetch_or(bit, Ordering::Relaxed);
-        self.alarm.stir();
+        self.alarm.stir(|| PATIENCE);
     }
 
     /// The fence is the one in `Idle::park`.
     fn rest(&self, bit: usize) {
         self.up.fetch_and(!bit, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.alarm.settle(Instant::now(), || self.all_at_rest());
+        self.alarm.settle(Instant::now(), Duration::ZERO, || self.all_at_rest());
     }
 }
 

@@ -1,0 +1,117 @@
+//! How long a worker's waits for work have been, and what that says of the next one.
+
+use std::time::Duration;
+
+/// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 50 microseconds; spinning longer
+/// than that cannot be better than sleeping.
+const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
+
+/// A longer wait counts as one of this length for the spinning, so that one long sleep does not end it and a few in a row do.
+const LONG_FOR_SPINNING: Duration = SPIN_MOST.saturating_mul(4);
+
+/// The same for what is expected: a server that works in bursts comes back to that after a pause.
+const LONG: Duration = Duration::from_millis(10);
+
+/// One task, and the one that it woke.
+const FEW: u64 = 2;
+
+/// A worker's waits, each from when it found nothing to do until there was something.
+#[derive(Debug)]
+pub(super) struct Waits {
+    spinning: Mean,
+    all: Mean,
+    /// The worker's polls before the last wait.
+    polls: u64,
+}
+
+impl Waits {
+    pub(super) fn new() -> Self {
+        // Nothing is expected to come soon of which nothing is known.
+        Waits { spinning: Mean { ns: 0 }, all: Mean { ns: LONG.as_nanos() as u64 }, polls: 0 }
+    }
+
+    /// For how long to look for work before sleeping, after so many polls in all: worth it if work used to come within that
+    /// moment.
+    ///
+    /// Where there is I/O, only after a wait that brought one task or two: a lone peer answers at once, and its answer meets
+    /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste.
+    pub(super) fn spin_limit(&mut self, polls: u64, has_io: bool) -> Duration {
+        let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
+        let limit = self.spinning.get() * 2;
+        if (few || !has_io) && limit <= 2 * SPIN_MOST { limit.min(SPIN_MOST) } else { Duration::ZERO }
+    }
+
+    /// How long the next wait may be.
+    pub(super) fn expected(&self) -> Duration {
+        self.all.get()
+    }
+
+    pub(super) fn add(&mut self, time: Duration) {
+        self.spinning.add(time.min(LONG_FOR_SPINNING));
+        self.all.add(time.min(LONG));
+    }
+}
+
+/// Of what was added, each with a weight of 1/8.
+#[derive(Debug)]
+struct Mean {
+    ns: u64,
+}
+
+impl Mean {
+    fn get(&self) -> Duration {
+        Duration::from_nanos(self.ns)
+    }
+
+    fn add(&mut self, time: Duration) {
+        self.ns = self.ns - self.ns / 8 + time.as_nanos() as u64 / 8;
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    fn waits(times: &[Duration]) -> Waits {
+        let mut waits = Waits::new();
+        times.iter().for_each(|time| waits.add(*time));
+        waits
+    }
+
+    #[test]
+    fn what_is_expected_comes_near_to_what_was_seen() {
+        let expected = waits(&[LONG / 10; 50]).expected();
+        assert!(expected > LONG / 11 && expected < LONG / 9, "{expected:?}");
+    }
+
+    #[test]
+    fn one_pause_is_soon_forgotten() {
+        let mut waits = waits(&[LONG / 10; 50]);
+        waits.add(LONG * 1000);
+        assert!(waits.expected() < LONG / 2);
+    }
+
+    #[test]
+    fn nothing_is_expected_soon_at_first() {
+        assert_eq!(Waits::new().expected(), LONG);
+    }
+
+    #[test]
+    fn a_worker_spins_for_longer_than_its_waits_while_they_are_short() {
+        let limit = short().spin_limit(FEW, true);
+        assert!(limit > SHORT && limit <= 2 * SHORT, "{limit:?}");
+        assert_eq!(waits(&[LONG; 50]).spin_limit(FEW, true), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_worker_with_many_peers_does_not_spin() {
+        assert_eq!(short().spin_limit(FEW + 1, true), Duration::ZERO);
+        assert!(short().spin_limit(FEW + 1, false) > SHORT);
+    }
+
+    const SHORT: Duration = Duration::from_micros(10);
+
+    fn short() -> Waits {
+        waits(&[SHORT; 50])
+    }
+}
