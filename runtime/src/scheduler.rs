@@ -398,6 +398,12 @@ impl Shared {
         }
     }
 
+    /// Announces that the worker is going to sleep, or that nobody runs it. The caller has to look at every source once more.
+    fn park(&self, worker: usize, was_searching: bool) {
+        self.idle.park(worker, was_searching);
+        self.monitor.parked(self);
+    }
+
     /// Keeps a thread to be joined at the end, and forgets those that have ended.
     fn keep(&self, thread: loom::JoinHandle<()>) {
         let ended = {
@@ -415,7 +421,7 @@ impl Shared {
     fn start_failed(&'static self, worker: usize, error: io::Error) {
         self.idle.set_manned(worker, false);
         self.processors[worker].seat.retract();
-        self.idle.park(worker, true);
+        self.park(worker, true);
         self.runner_left();
         let attended = {
             let life = self.life.lock();

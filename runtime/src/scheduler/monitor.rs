@@ -114,6 +114,7 @@ impl Monitor {
             report_after.map_or(u64::MAX, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
         self.report_after.store(after, Ordering::Relaxed);
         self.rescues.store(rescue, Ordering::Relaxed);
+        self.wary_until.store(0, Ordering::Relaxed);
         let on = rescue || report_after.is_some();
         self.refused.store(false, Ordering::Relaxed);
         self.due.store(on, Ordering::Relaxed);
@@ -153,6 +154,12 @@ impl Monitor {
         }
     }
 
+    /// A worker of `shared` sleeps from now on, or is free. Its bit is set, and the fence after that stands before this.
+    #[inline]
+    pub(super) fn parked(&self, shared: &Shared) {
+        self.alarm.parked(|| shared.reach().iter().any(|processor| !processor.next.is_empty()));
+    }
+
     /// Some worker of `shared` is at rest since `now` or a little after, and expects to be up again after `rest`. Its bit is
     /// set, and the fence after that stands before this.
     #[inline]
@@ -167,12 +174,12 @@ impl Monitor {
         self.alarm.put_off(now, crowded, all_well, || self.patience(shared));
     }
 
-    /// A poll took long.
+    /// A poll took long, some milliseconds.
     fn beware(&self, now: Instant) {
         self.wary_until.store(to_ns(now + WARY), Ordering::Relaxed);
     }
 
-    /// One did a while ago.
+    /// One did not long before.
     fn is_wary(&self, now: Instant) -> bool {
         to_ns(now) < self.wary_until.load(Ordering::Relaxed)
     }
@@ -260,7 +267,7 @@ impl Shared {
         self.watch();
         // The tasks of a batch are woken between two polls: the worker is about to take the one in the slot.
         if !context::with(|context| context.is_some_and(|context| context.batches.get())) {
-            self.monitor.alarm.tell(self.idle.parked() > 0);
+            self.monitor.alarm.tell(|| self.idle.parked() > 0);
         }
     }
 
@@ -331,6 +338,21 @@ mod tests {
         assert_eq!(patience(&shared), LOOK);
         shared.monitor.beware(Instant::now() - 2 * WARY);
         assert_eq!(patience(&shared), PATIENCE);
+    }
+
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    #[test]
+    fn a_task_that_is_kept_from_a_worker_is_looked_at_soon() {
+        let shared =
+            Shared { monitor: Monitor { alarm: alarm::testing::rung(), ..Monitor::new() }, ..shared(None) };
+        let shared: &'static Shared = Box::leak(Box::new(shared));
+        let before = alarm::testing::due(&shared.monitor.alarm);
+        while shared.idle.claim(super::super::idle::Prefer::Vacant).is_some() {}
+        shared.kept();
+        assert_eq!(alarm::testing::due(&shared.monitor.alarm), before, "nobody sleeps");
+        shared.park(0, false);
+        shared.kept();
+        assert!(alarm::testing::due(&shared.monitor.alarm) < before);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Context {
         }
         let expected = core.waits.expected();
         own.seat.put(core);
-        shared.idle.park(worker, searching);
+        shared.park(worker, searching);
         if shared.phase.load(Ordering::Relaxed) != super::OPEN {
             shared.idle_while_closing();
         }
@@ -139,7 +139,7 @@ impl Context {
             }
             shared.next_guest();
         } else {
-            shared.idle.park(worker, searching);
+            shared.park(worker, searching);
         }
     }
 

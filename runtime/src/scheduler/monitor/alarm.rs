@@ -13,8 +13,9 @@
 //! A timer that goes off before the next tick of the system's clock is dear: the processor's own timer has to be set for it,
 //! and again when it is stopped or put off, which takes a virtual machine from one to ten microseconds each. So the timer is
 //! set for [`PATIENCE`], about a tick, while nobody keeps anything from others, or for a little after the next timer of a
-//! task, if that is earlier. What cannot wait so long is a task in a next slot while some worker sleeps. Whoever puts one
-//! there *tells*, and the timer goes off soon. That costs the push a look at a flag, which says whether it is news.
+//! task that is known then, if that is earlier; by the monitor itself, which has just seen polls, for one more look. What cannot wait so long is a task in a next slot while some worker sleeps. Whoever puts one
+//! there *tells*, and so does a worker that parks and sees one; then the timer goes off soon. That costs the push a look at a
+//! flag, which says whether it is news.
 //!
 //! # Protocol
 //! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`]: asleep with the timer set. Between the latter it changes under the lock,
@@ -213,21 +214,42 @@ impl Alarm {
         self.curious.load(Ordering::Relaxed)
     }
 
-    /// A worker keeps a task in its next slot, from somebody who sleeps or not.
+    /// A worker keeps a task in its next slot; it matters if anybody sleeps, who could take it.
     ///
-    /// No fence stands between the push and the look whether that is news: once in a long time it is missed, and the look
-    /// is as late as if nobody kept anything.
+    /// No fence stands between the push and the look whether that is news, which would cost as much as the push. So a push
+    /// that meets a setting of the timer, or a worker that parks, within nanoseconds may be missed, and is looked at as late
+    /// as if nobody kept anything.
     #[cold]
-    pub(super) fn tell(&self, anybody_sleeps: bool) {
+    pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) {
         let mut clock = self.clock.lock();
-        if anybody_sleeps {
+        self.curious.store(false, Ordering::Relaxed);
+        if !mutant!("tell_without_fence") {
+            // ORDERING: pairs with the fence in `Idle::park`: either this sees the sleeper, or that one sees in `parked` that
+            // nobody is curious any more.
+            fence(Ordering::SeqCst);
+        }
+        if anybody_sleeps() {
             let now = Instant::now();
             if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
                 let _ = self.set(&mut clock, now, SOON);
             }
             self.told.store(true, Ordering::Relaxed);
+            self.curious.store(false, Ordering::Relaxed);
         }
-        self.curious.store(false, Ordering::Relaxed);
+    }
+
+    /// A worker sleeps from now on, or is free: from it tasks can be kept, and perhaps one is. Its bit is set, and the fence
+    /// after that stands before this.
+    #[inline]
+    pub(super) fn parked(&self, is_kept: impl FnOnce() -> bool) {
+        if self.state.load(Ordering::Relaxed) != RUNG || self.told.load(Ordering::Relaxed) {
+            return;
+        }
+        if is_kept() {
+            self.tell(|| true);
+        } else if !self.is_curious() {
+            self.curious.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Lets the timer go off after this time; true if it will.
@@ -263,7 +285,7 @@ impl Alarm {
         let mut clock = self.clock.lock();
         // One of those who take workers up at the same time is enough.
         if self.change(ASLEEP, RUNG) {
-            let set = self.set(&mut clock, Instant::now(), patience);
+            let set = !clock.last && self.set(&mut clock, Instant::now(), patience);
             drop(clock);
             if !set {
                 self.parker.unpark();
@@ -274,14 +296,8 @@ impl Alarm {
     /// A worker is at rest since `now` or a little after, perhaps the last, and expects to be up again after `rest`.
     #[inline]
     pub(super) fn settle(&self, now: Instant, rest: Duration, all_at_rest: impl Fn() -> bool) {
-        if self.state.load(Ordering::Relaxed) != RUNG {
-            return;
-        }
-        // From now on there is somebody to keep a task from.
-        if !self.is_curious() && !self.told.load(Ordering::Relaxed) {
-            self.curious.store(true, Ordering::Relaxed);
-        }
-        if !self.is_due_after(now + 2 * rest) && all_at_rest() {
+        let rung = self.state.load(Ordering::Relaxed) == RUNG;
+        if rung && !self.is_due_after(now + 2 * rest) && all_at_rest() {
             self.quiet(all_at_rest);
         }
     }
@@ -307,6 +323,8 @@ impl Alarm {
         if clock.last && !mutant!("last_ring_is_stopped") {
             return false;
         }
+        // For the one who sees it rung before whoever rings has said so.
+        self.curious.store(true, Ordering::Relaxed);
         let stopped = self.change(RUNG, ASLEEP);
         if stopped {
             // A timer that cannot be stopped goes off, and finds all workers at rest.
@@ -334,14 +352,12 @@ impl Alarm {
 }
 
 #[cfg(all(test, target_os = "linux", not(runtime_portable), not(runtime_loom)))]
-mod tests {
-    use std::cell::Cell;
-
+pub(super) mod testing {
     use super::*;
     use crate::driver::from_ns;
 
     /// The monitor sleeps and was rung for a worker.
-    fn rung() -> Alarm {
+    pub(in super::super) fn rung() -> Alarm {
         let alarm = Alarm::new();
         alarm.open();
         alarm.change(AWAKE, ASLEEP);
@@ -350,9 +366,17 @@ mod tests {
     }
 
     /// When the timer goes off.
-    fn due(alarm: &Alarm) -> Instant {
+    pub(in super::super) fn due(alarm: &Alarm) -> Instant {
         from_ns(alarm.due.load(Ordering::Relaxed))
     }
+}
+
+#[cfg(all(test, target_os = "linux", not(runtime_portable), not(runtime_loom)))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::testing::{due, rung};
+    use super::*;
 
     /// The same after a worker was between two polls at `at`.
     fn due_after(alarm: &Alarm, at: Instant, well: bool) -> Instant {
@@ -401,7 +425,7 @@ mod tests {
         let before = due(&alarm);
         alarm.ring_at_once();
         assert_eq!(due_after(&alarm, before, true), before);
-        alarm.tell(true);
+        alarm.tell(|| true);
         assert_eq!(due(&alarm), before);
     }
 
@@ -409,9 +433,9 @@ mod tests {
     fn a_task_that_is_kept_from_somebody_who_sleeps_brings_the_look_forward() {
         let alarm = rung();
         let before = due(&alarm);
-        alarm.tell(false);
+        alarm.tell(|| false);
         assert_eq!(due(&alarm), before);
-        alarm.tell(true);
+        alarm.tell(|| true);
         assert!(due(&alarm) <= Instant::now() + SOON);
     }
 
@@ -419,7 +443,7 @@ mod tests {
     fn a_task_that_is_kept_is_news_once_for_each_setting_of_the_timer() {
         let alarm = rung();
         assert!(alarm.is_curious());
-        alarm.tell(true);
+        alarm.tell(|| true);
         assert!(!alarm.is_curious());
         let soon = due(&alarm);
         assert_eq!(due_after(&alarm, soon, true), soon + LOOK, "tasks are kept: not put off by much");
@@ -430,7 +454,7 @@ mod tests {
     #[test]
     fn the_timer_is_not_put_off_while_tasks_are_kept_and_a_processor_is_idle() {
         let alarm = rung();
-        alarm.tell(true);
+        alarm.tell(|| true);
         let soon = due(&alarm);
         alarm.put_off(soon, false, || true, || PATIENCE);
         assert_eq!(due(&alarm), soon);
@@ -439,9 +463,18 @@ mod tests {
     #[test]
     fn a_task_that_is_kept_is_news_again_when_a_worker_has_come_to_rest() {
         let alarm = rung();
-        alarm.tell(false);
-        alarm.settle(Instant::now(), Duration::ZERO, || false);
+        alarm.tell(|| false);
+        alarm.parked(|| false);
         assert!(alarm.is_curious());
+    }
+
+    #[test]
+    fn a_worker_that_parks_tells_what_it_could_have_taken() {
+        let alarm = rung();
+        alarm.tell(|| false);
+        alarm.parked(|| true);
+        assert!(alarm.told.load(Ordering::Relaxed));
+        assert!(due(&alarm) <= Instant::now() + SOON);
     }
 
     #[test]

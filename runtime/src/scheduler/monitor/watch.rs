@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Processor, Shared};
-use super::LOOK;
 use super::bucket::Bucket;
 use super::rescue::Rescue;
 use super::sight::{Seen, Sights};
+use super::{LOOK, WARY};
 use crate::context::{Stall, StallCause};
 use crate::loom::atomic::Ordering;
 
@@ -89,7 +89,7 @@ impl Watch {
         let shared = self.shared;
         let rescues = shared.monitor.rescues();
         let (mut awake, mut hurry) = (0, false);
-        let mut stalls = Vec::new();
+        let (mut stalls, mut long) = (Vec::new(), None);
         self.rescue.begin();
         let mut sights = shared.monitor.sights.lock();
         sights.begin(shared, now);
@@ -107,6 +107,7 @@ impl Watch {
                 if age >= STUCK || (keeps && age >= KEEPS) {
                     // What the monitor has in hand is in no queue.
                     shared.while_held(|| self.help(seen, processor, age, now));
+                    long = (age >= STUCK).then_some((*seen, processor)).or(long);
                 }
             }
             stalls.extend(self.report(seen, worker, processor, now));
@@ -114,6 +115,11 @@ impl Watch {
         let left = |seen: &Seen| STUCK.checked_sub(seen.age(now)).unwrap_or(LOOK);
         let doubt = sights.seen_again().map(left).min();
         drop(sights);
+        // Renewed before it is over. To ask the system takes some microseconds, and workers may want to look.
+        let wary = shared.monitor.is_wary(now + WARY / 2);
+        if long.is_some_and(|(seen, processor)| !wary && seen.is_long(processor, now)) {
+            shared.monitor.beware(now);
+        }
         if rescues {
             self.rescue.end(shared, awake, now);
         }
@@ -131,9 +137,6 @@ impl Watch {
         if age >= STUCK {
             self.rescue.take_queue(self.shared, processor);
             self.rescue.stuck(seen.cause(processor, now) == StallCause::Blocked);
-            if !self.shared.monitor.is_wary(now) && seen.is_long(processor, now) {
-                self.shared.monitor.beware(now);
-            }
         }
     }
 

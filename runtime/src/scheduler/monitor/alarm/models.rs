@@ -39,6 +39,7 @@ impl Workers {
     fn rest(&self, bit: usize) {
         self.up.fetch_and(!bit, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+        self.alarm.parked(|| false);
         self.alarm.settle(Instant::now(), Duration::ZERO, || self.all_at_rest());
     }
 }
@@ -91,6 +92,24 @@ fn a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen() {
         workers.alarm.state.store(ASLEEP, Ordering::Relaxed);
         workers.take_up(1);
         is_seen(workers, |workers| workers.rest(1));
+    });
+}
+
+/// Whoever tells sees the worker that parks, or that one wants to be told.
+#[test]
+fn what_is_kept_is_news_to_a_worker_that_parks_meanwhile() {
+    Workers::model(|workers| {
+        workers.alarm.state.store(ASLEEP, Ordering::Relaxed);
+        workers.take_up(1);
+        workers.take_up(2);
+        let other = {
+            let workers = workers.clone();
+            thread::spawn(move || workers.rest(1))
+        };
+        workers.alarm.tell(|| workers.up.load(Ordering::Relaxed) & 1 == 0);
+        other.join().unwrap();
+        let rung = workers.alarm.state.load(Ordering::Relaxed) == RUNG;
+        assert!(!rung || workers.alarm.is_curious() || workers.alarm.told.load(Ordering::Relaxed));
     });
 }
 
