@@ -34,7 +34,7 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use super::{Flavor, Shared, context, slice};
+use super::{Flavor, Processor, Shared, context, slice};
 use crate::context::Role;
 use crate::driver::{Precise, to_ns};
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -157,7 +157,9 @@ impl Monitor {
     /// A worker of `shared` sleeps from now on, or is free. Its bit is set, and the fence after that stands before this.
     #[inline]
     pub(super) fn parked(&self, shared: &Shared) {
-        self.alarm.parked(|| shared.reach().iter().any(|processor| !processor.next.is_empty()));
+        // One that is between two polls, as while it wakes a batch, is about to take what lies there.
+        let keeps = |processor: &Processor| !processor.next.is_empty() && processor.stats.current().is_some();
+        self.alarm.parked(|| shared.reach().iter().any(|processor| keeps(processor)));
     }
 
     /// Some worker of `shared` is at rest since `now` or a little after, and expects to be up again after `rest`. Its bit is
