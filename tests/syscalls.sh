@@ -25,7 +25,7 @@ sleep        on      2       300  -       -           -          0 0 3
 # wait is shared. short: accept, exchange, close; here the third limit is for all calls. sleep: one sleep of 2 ms.
 # With one worker nobody spins: a worker that looks for work for a moment before it sleeps makes calls that come with time.
 # The monitor's calls come with time and not with operations: one for each look, at most once a millisecond; or, where all
-# come to rest before, one to set its timer and one to stop it, about four times a millisecond. It has rows of its own.
+# come to rest before, one to set its timer and one to stop it. It has rows of its own.
 
 cargo build --quiet --release -p runtime-benches --bin syscalls
 binary=${CARGO_TARGET_DIR:-target}/release/syscalls
