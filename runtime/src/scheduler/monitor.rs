@@ -320,6 +320,9 @@ impl Shared {
 
 #[cfg(all(test, not(runtime_loom)))]
 mod tests {
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn shared(report_after: Option<Duration>) -> Shared {
@@ -345,9 +348,11 @@ mod tests {
     #[cfg(all(target_os = "linux", not(runtime_portable)))]
     #[test]
     fn a_task_that_is_kept_from_a_worker_is_looked_at_soon() {
-        let shared =
-            Shared { monitor: Monitor { alarm: alarm::testing::rung(), ..Monitor::new() }, ..shared(None) };
-        let shared: &'static Shared = Box::leak(Box::new(shared));
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared {
+            monitor: Monitor { alarm: alarm::testing::rung(), ..Monitor::new() },
+            ..shared(None)
+        });
+        let shared = &*SHARED;
         let before = alarm::testing::due(&shared.monitor.alarm);
         while shared.idle.claim(super::super::idle::Prefer::Vacant).is_some() {}
         shared.kept();
