@@ -235,6 +235,7 @@ impl Alarm {
             if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
                 let _ = self.set(&mut clock, now, SOON);
             }
+            // What the setting has just asked for is known.
             self.told.store(true, Ordering::Relaxed);
             self.curious.store(false, Ordering::Relaxed);
         }
@@ -358,12 +359,15 @@ pub(super) mod testing {
     use super::*;
     use crate::driver::from_ns;
 
+    /// Longer than any machine may hold up a test.
+    const FAR: Duration = Duration::from_secs(3600);
+
     /// The monitor sleeps and was rung for a worker.
     pub(in super::super) fn rung() -> Alarm {
         let alarm = Alarm::new();
         alarm.open();
         alarm.change(AWAKE, ASLEEP);
-        alarm.stir(|| PATIENCE);
+        alarm.stir(|| FAR);
         alarm
     }
 
