@@ -165,7 +165,7 @@ impl Builder {
     /// While a task blocks its thread or computes for milliseconds, the monitor passes on what its worker holds: the tasks
     /// behind it, the timers, the sockets. If all workers are in such polls it starts spare ones, sixteen at most, so that
     /// for this time more tasks may be polled at once than [`worker_threads`](Self::worker_threads) says. It looks every
-    /// four milliseconds at least while any worker is awake, more often while a task waits behind a poll or polls have
+    /// few milliseconds while any worker is awake, more often while a task waits behind a poll or polls have
     /// been long, and sleeps while none is.
     ///
     /// On a [`current_thread`](Self::current_thread) runtime nothing can be passed on; there it only reports.

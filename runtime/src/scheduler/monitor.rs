@@ -30,6 +30,7 @@ mod bucket;
 mod rescue;
 mod sight;
 mod thread_clock;
+mod tick;
 mod watch;
 
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ use watch::{Next, Watch};
 /// From one look to the next while some worker is awake. Waking a thread costs about 5 microseconds.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The same while the workers find each other well, or have just been taken up: most systems tick so often.
+/// The same while the workers find each other well, or have just been taken up: most systems [tick] so often.
 const PATIENCE: Duration = Duration::from_millis(4);
 
 /// A program in which a poll took long may do that again, and is looked at more often for this time.
@@ -197,7 +198,7 @@ impl Monitor {
             next => Duration::from_nanos(next.saturating_sub(driver.clock().now())).saturating_add(GRACE),
         };
         let report_after = Duration::from_nanos(self.report_after.load(Ordering::Relaxed));
-        PATIENCE.min(until_timer).min(LOOK.max(report_after / 4))
+        tick::nearest(PATIENCE).min(until_timer).min(LOOK.max(report_after / 4))
     }
 
     /// Sleeps until some worker is awake.
@@ -335,14 +336,19 @@ mod tests {
         shared.monitor.patience(shared)
     }
 
+    /// The tick that is nearest may be half of it away.
+    fn is_patient(shared: &Shared) -> bool {
+        (PATIENCE / 2..=PATIENCE * 3 / 2).contains(&patience(shared))
+    }
+
     #[test]
     fn a_monitor_is_patient_until_a_poll_took_long() {
         let shared = shared(None);
-        assert_eq!(patience(&shared), PATIENCE);
+        assert!(is_patient(&shared));
         shared.monitor.beware(Instant::now());
         assert_eq!(patience(&shared), LOOK);
         shared.monitor.beware(Instant::now() - 2 * WARY);
-        assert_eq!(patience(&shared), PATIENCE);
+        assert!(is_patient(&shared));
     }
 
     #[cfg(all(target_os = "linux", not(runtime_portable)))]
@@ -366,7 +372,7 @@ mod tests {
     fn a_monitor_looks_in_time_for_the_reports_that_are_wanted() {
         assert_eq!(patience(&shared(Some(2 * PATIENCE))), PATIENCE / 2);
         assert_eq!(patience(&shared(Some(LOOK))), LOOK);
-        assert_eq!(patience(&shared(Some(100 * PATIENCE))), PATIENCE);
+        assert!(is_patient(&shared(Some(100 * PATIENCE))));
     }
 
     #[test]
@@ -378,6 +384,6 @@ mod tests {
         let _armed = shared.driver.timers().arm(0, now, deadline, std::task::Waker::noop());
         assert!(patience(&shared) <= PATIENCE / 2 + GRACE + LOOK);
         shared.driver.pause();
-        assert_eq!(patience(&shared), PATIENCE);
+        assert!(is_patient(&shared));
     }
 }

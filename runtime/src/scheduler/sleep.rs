@@ -17,9 +17,11 @@ const COLLECT_AFTER: u64 = 1024;
 impl Context {
     /// Looks for work for a moment, if this worker is the one that searches; true if there is some.
     pub(super) fn spin(&self, since: Instant, woken: &impl Fn() -> bool) -> bool {
+        let crowded = self.throttle.is_crowded();
         let limit = match self.core.borrow_mut().as_mut() {
             Some(core) if core.searching => {
-                core.waits.spin_limit(self.own(core).stats.polls.get(), self.shared.driver.has_io())
+                let polls = self.own(core).stats.polls.get();
+                core.waits.spin_limit(polls, self.shared.driver.has_io(), crowded)
             }
             _ => return false,
         };
@@ -31,8 +33,14 @@ impl Context {
             if self.shared.has_work() || woken() || self.glance_at_driver() {
                 return true;
             }
-            // Where threads outnumber processors, the one that is to bring the work may be waiting for this processor.
-            std::thread::yield_now();
+            if crowded {
+                // Whoever yields a processor that many want loses what was left of its slice, and for as much time each
+                // thread that it wakes takes the processor from it (0002).
+                hint::spin_loop();
+            } else {
+                // The one that is to bring the work may be waiting for this processor.
+                std::thread::yield_now();
+            }
         }
         false
     }

@@ -6,8 +6,12 @@ use std::time::Duration;
 /// than that cannot be better than sleeping.
 const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
 
+/// A spin that ends a little too soon costs both itself and the sleep. Of a server's waits under load nearly all are over at
+/// once, so that twice their mean is next to nothing, and it is for the others that it spins.
+const SPIN_LEAST: Duration = Duration::from_micros(20);
+
 /// A longer wait counts as one of this length for the spinning, so that one long sleep does not end it and a few in a row do.
-const LONG_FOR_SPINNING: Duration = SPIN_MOST.saturating_mul(4);
+const LONG_FOR_SPINNING: Duration = SPIN_MOST.saturating_mul(2);
 
 /// The same for what is expected: a server that works in bursts comes back to that after a pause.
 const LONG: Duration = Duration::from_millis(10);
@@ -34,11 +38,17 @@ impl Waits {
     /// moment.
     ///
     /// Where there is I/O, only after a wait that brought one task or two: a lone peer answers at once, and its answer meets
-    /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste.
-    pub(super) fn spin_limit(&mut self, polls: u64, has_io: bool) -> Duration {
+    /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste. Unless
+    /// all processors are taken, as far as is known (`crowded`): who sleeps there gives up its slice, and has to wait for
+    /// the end of another.
+    pub(super) fn spin_limit(&mut self, polls: u64, has_io: bool, crowded: bool) -> Duration {
         let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
-        let limit = self.spinning.get() * 2;
-        if (few || !has_io) && limit <= 2 * SPIN_MOST { limit.min(SPIN_MOST) } else { Duration::ZERO }
+        let mean = self.spinning.get();
+        if mean > SPIN_MOST || !(few || crowded || !has_io) {
+            return Duration::ZERO;
+        }
+        let least = if crowded { SPIN_LEAST } else { Duration::ZERO };
+        (mean * 2).max(least).min(SPIN_MOST)
     }
 
     /// How long the next wait may be.
@@ -98,15 +108,30 @@ mod tests {
 
     #[test]
     fn a_worker_spins_for_longer_than_its_waits_while_they_are_short() {
-        let limit = short().spin_limit(FEW, true);
+        let limit = short().spin_limit(FEW, true, false);
         assert!(limit > SHORT && limit <= 2 * SHORT, "{limit:?}");
-        assert_eq!(waits(&[LONG; 50]).spin_limit(FEW, true), Duration::ZERO);
+        assert_eq!(waits(&[LONG; 50]).spin_limit(FEW, true, false), Duration::ZERO);
     }
 
     #[test]
     fn a_worker_with_many_peers_does_not_spin() {
-        assert_eq!(short().spin_limit(FEW + 1, true), Duration::ZERO);
-        assert!(short().spin_limit(FEW + 1, false) > SHORT);
+        assert_eq!(short().spin_limit(FEW + 1, true, false), Duration::ZERO);
+        assert!(short().spin_limit(FEW + 1, false, false) > SHORT);
+    }
+
+    #[test]
+    fn a_worker_whose_processor_others_want_spins_for_a_while_where_its_waits_are_over_at_once() {
+        let mut waits = waits(&[Duration::ZERO; 50]);
+        assert_eq!(waits.spin_limit(FEW + 1, true, true), SPIN_LEAST);
+    }
+
+    #[test]
+    fn one_long_wait_does_not_end_the_spinning_and_a_few_do() {
+        let mut waits = waits(&[Duration::ZERO; 50]);
+        waits.add(LONG);
+        assert_ne!(waits.spin_limit(0, true, true), Duration::ZERO);
+        (0..8).for_each(|_| waits.add(LONG));
+        assert_eq!(waits.spin_limit(0, true, true), Duration::ZERO);
     }
 
     const SHORT: Duration = Duration::from_micros(10);

@@ -12,8 +12,8 @@
 //! # How late
 //! A timer that goes off before the next tick of the system's clock is dear: the processor's own timer has to be set for it,
 //! and again when it is stopped or put off, which takes a virtual machine from one to ten microseconds each. So the timer is
-//! set for [`PATIENCE`], about a tick, while nobody keeps anything from others, or for a little after the next timer of a
-//! task that is known then, if that is earlier; by the monitor itself, which has just seen polls, for one more look.
+//! set for [`PATIENCE`], to a [tick](super::tick), while nobody keeps anything from others, or for a little after the next
+//! timer of a task that is known then, if that is earlier; by the monitor itself, which has just seen polls, for one more look.
 //!
 //! What cannot wait so long is a task in a next slot while some worker sleeps. Whoever puts one there *tells*, and so does a
 //! worker that parks and sees one; then the timer goes off soon. That costs the push a look at a flag, which says whether it
