@@ -12,10 +12,15 @@ use std::time::Duration;
 /// The time from now to the tick nearest to `after` from now. The same time, where ticks are not known or further apart.
 #[cfg(all(target_os = "linux", not(runtime_loom)))]
 pub(super) fn nearest(after: Duration) -> Duration {
+    use std::sync::OnceLock;
+
     use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
+    /// To ask for it is a system call, unlike asking for the time.
+    static TICK: OnceLock<Duration> = OnceLock::new();
+
     let time = |time: Timespec| Duration::try_from(time).unwrap_or_default();
-    let tick = time(clock_getres(ClockId::MonotonicCoarse));
+    let tick = *TICK.get_or_init(|| time(clock_getres(ClockId::MonotonicCoarse)));
     let last = time(clock_gettime(ClockId::MonotonicCoarse));
     let now = time(clock_gettime(ClockId::Monotonic));
     nearest_to(after, now.saturating_sub(last), tick)
