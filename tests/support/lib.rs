@@ -344,9 +344,23 @@ pub fn threads() -> usize {
 /// Without `/proc`.
 #[must_use]
 pub fn threads_named(prefix: &str) -> usize {
-    let tasks = fs::read_dir("/proc/self/task").expect("/proc");
-    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-    tasks.filter_map(Result::ok).map(name).filter(|name| name.starts_with(prefix)).count()
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok);
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok())
+        .filter(|stat| lives(stat, prefix))
+        .count()
+}
+
+/// True if this is what the system says of a thread with a name that begins so, and the thread has not begun to end: it has
+/// for whoever has joined it, and is listed for a moment longer.
+fn lives(stat: &str, prefix: &str) -> bool {
+    /// `PF_EXITING` of Linux.
+    const EXITING: u32 = 4;
+    let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')) else {
+        return false;
+    };
+    let flags = rest.split_whitespace().nth(6).and_then(|flags| flags.parse::<u32>().ok());
+    name.starts_with(prefix) && flags.is_some_and(|flags| flags & EXITING == 0)
 }
 
 /// How many files the process has open.
