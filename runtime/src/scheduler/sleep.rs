@@ -17,11 +17,12 @@ const COLLECT_AFTER: u64 = 1024;
 impl Context {
     /// Looks for work for a moment, if this worker is the one that searches; true if there is some.
     pub(super) fn spin(&self, since: Instant, woken: &impl Fn() -> bool) -> bool {
-        let crowded = self.throttle.is_crowded();
+        let has_io = self.shared.driver.has_io();
+        let crowded = has_io && self.throttle.is_crowded();
         let limit = match self.core.borrow_mut().as_mut() {
             Some(core) if core.searching => {
                 let polls = self.own(core).stats.polls.get();
-                core.waits.spin_limit(polls, self.shared.driver.has_io(), crowded)
+                core.waits.spin_limit(polls, has_io, crowded)
             }
             _ => return false,
         };

@@ -11,7 +11,7 @@ const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Dura
 const SPIN_LEAST: Duration = Duration::from_micros(20);
 
 /// A longer wait counts as one of this length for the spinning, so that one long sleep does not end it and a few in a row do.
-const LONG_FOR_SPINNING: Duration = SPIN_MOST.saturating_mul(2);
+const LONG_FOR_SPINNING: Duration = SPIN_MOST.saturating_mul(4);
 
 /// The same for what is expected: a server that works in bursts comes back to that after a pause.
 const LONG: Duration = Duration::from_millis(10);
@@ -39,8 +39,8 @@ impl Waits {
     ///
     /// Where there is I/O, only after a wait that brought one task or two: a lone peer answers at once, and its answer meets
     /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste. Unless
-    /// all processors are taken, as far as is known (`crowded`): who sleeps there gives up its slice, and has to wait for
-    /// the end of another.
+    /// the peers take all processors, as far as is known (`crowded`): who sleeps there gives up its slice, and has to wait
+    /// for the end of another.
     pub(super) fn spin_limit(&mut self, polls: u64, has_io: bool, crowded: bool) -> Duration {
         let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
         let mean = self.spinning.get();
@@ -130,7 +130,7 @@ mod tests {
         let mut waits = waits(&[Duration::ZERO; 50]);
         waits.add(LONG);
         assert_ne!(waits.spin_limit(0, true, true), Duration::ZERO);
-        (0..8).for_each(|_| waits.add(LONG));
+        (0..4).for_each(|_| waits.add(LONG));
         assert_eq!(waits.spin_limit(0, true, true), Duration::ZERO);
     }
 
