@@ -37,9 +37,8 @@ fn nearest_to(after: Duration, since: Duration, tick: Duration) -> Duration {
     if tick.is_zero() || tick > after {
         return after;
     }
-    let ticks = (since + after + tick / 2).as_nanos() / tick.as_nanos();
-    // A thread that has slept for years is not patient.
-    u32::try_from(ticks).map_or(after, |ticks| tick.saturating_mul(ticks).saturating_sub(since))
+    let past = Duration::from_nanos(((since + after).as_nanos() % tick.as_nanos()) as u64);
+    if past < tick / 2 { after - past } else { after + tick - past }
 }
 
 #[cfg(all(test, not(runtime_loom)))]
