@@ -12,18 +12,37 @@ use std::time::Duration;
 /// The time from now to the tick nearest to `after` from now. The same time, where ticks are not known or further apart.
 #[cfg(all(target_os = "linux", not(runtime_loom)))]
 pub(super) fn nearest(after: Duration) -> Duration {
-    use std::sync::OnceLock;
+    use rustix::time::{ClockId, clock_gettime};
 
-    use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+    let time = |clock| duration(clock_gettime(clock));
+    let last = time(ClockId::MonotonicCoarse);
+    let since = time(ClockId::Monotonic).saturating_sub(last);
+    nearest_to(after, since, length())
+}
 
-    /// To ask for it is a system call, unlike asking for the time.
-    static TICK: OnceLock<Duration> = OnceLock::new();
+/// From one tick to the next.
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+fn length() -> Duration {
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    let time = |time: Timespec| Duration::try_from(time).unwrap_or_default();
-    let tick = *TICK.get_or_init(|| time(clock_getres(ClockId::MonotonicCoarse)));
-    let last = time(clock_gettime(ClockId::MonotonicCoarse));
-    let now = time(clock_gettime(ClockId::Monotonic));
-    nearest_to(after, now.saturating_sub(last), tick)
+    use rustix::time::{ClockId, clock_getres};
+
+    /// In nanoseconds; zero until somebody has asked, which is a system call, unlike asking for the time.
+    static LENGTH: AtomicU64 = AtomicU64::new(0);
+
+    // ORDERING: Relaxed, nothing else is published with it, and whoever asks at the same time is told the same.
+    let known = LENGTH.load(Ordering::Relaxed);
+    if known > 0 {
+        return Duration::from_nanos(known);
+    }
+    let length = duration(clock_getres(ClockId::MonotonicCoarse));
+    LENGTH.store(length.as_nanos() as u64, Ordering::Relaxed);
+    length
+}
+
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+fn duration(time: rustix::time::Timespec) -> Duration {
+    Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(not(all(target_os = "linux", not(runtime_loom))))]
