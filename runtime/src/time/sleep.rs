@@ -21,8 +21,15 @@ use crate::handle;
 /// runtime::block_on(runtime::time::sleep(Duration::from_millis(5)));
 /// assert!(begin.elapsed() >= Duration::from_millis(5));
 /// ```
+// Inlined, as the drop is: the limit of an operation that is ready at once is made and dropped in registers.
+#[inline]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::until(handle::clock_now().saturating_add(duration_to_ns(duration)))
+    Sleep::until(after(duration))
+}
+
+/// The time so long after this call.
+fn after(duration: Duration) -> u64 {
+    handle::clock_now().saturating_add(duration_to_ns(duration))
 }
 
 /// Waits until an instant, by the clock of [`now`](super::now).
@@ -38,6 +45,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///     assert!(now() >= deadline);
 /// });
 /// ```
+#[inline]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::until(to_ns(deadline))
 }
@@ -64,6 +72,7 @@ enum State {
 const _: () = assert!(size_of::<Sleep>() <= 48);
 
 impl Sleep {
+    #[inline]
     pub(super) fn until(deadline: u64) -> Self {
         Sleep { deadline, state: State::Idle }
     }
@@ -162,6 +171,7 @@ impl Sleep {
         };
     }
 
+    #[inline]
     fn disarm(&mut self) {
         if let State::Armed(driver, armed) = self.state {
             self.state = State::Idle;
@@ -183,6 +193,7 @@ impl Future for Sleep {
 }
 
 impl Drop for Sleep {
+    #[inline]
     fn drop(&mut self) {
         self.disarm();
     }

@@ -13,6 +13,7 @@ impl Time for Smol {
     type Sleep = Timer;
     type Interval = Timer;
 
+    #[inline]
     fn sleep(duration: Duration) -> Timer {
         Timer::after(duration)
     }
@@ -29,6 +30,7 @@ impl Time for Smol {
         in_time.or(too_late).await
     }
 
+    #[inline]
     fn interval_at(first: Instant, period: Duration) -> Timer {
         Timer::interval_at(first, period)
     }

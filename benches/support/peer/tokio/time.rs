@@ -11,6 +11,7 @@ impl Time for Tokio {
     type Sleep = Sleep;
     type Interval = Interval;
 
+    #[inline]
     fn sleep(duration: Duration) -> Sleep {
         time::sleep(duration)
     }
@@ -22,6 +23,7 @@ impl Time for Tokio {
         time::timeout(limit, future).await.ok()
     }
 
+    #[inline]
     fn interval_at(first: Instant, period: Duration) -> Interval {
         time::interval_at(first.into(), period)
     }
