@@ -57,6 +57,7 @@ monitor_sleeps_without_fence  scheduler::monitor::alarm::models::a_worker_that_i
 quiet_without_fence           scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen
 quiet_without_second_look     scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen
 tell_without_fence            scheduler::monitor::alarm::models::what_is_kept_is_news_to_a_worker_that_parks_meanwhile
+timer_says_when_after_asking  scheduler::monitor::alarm::news::models::what_is_told_while_the_timer_is_set_is_not_late
 last_ring_is_stopped          scheduler::monitor::alarm::models::the_last_ring_is_not_stopped
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own

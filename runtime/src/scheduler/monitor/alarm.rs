@@ -17,7 +17,7 @@
 //!
 //! What cannot wait so long is a task in a next slot while some worker sleeps. Whoever puts one there *tells*, and so does a
 //! worker that parks and sees one; then the timer goes off soon. That costs the push a look at a flag, which says whether it
-//! is news.
+//! is [`news`].
 //!
 //! # Protocol
 //! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`]: asleep with the timer set. Between the latter it changes under the lock,
@@ -33,6 +33,7 @@
 mod modelled;
 #[cfg(all(test, runtime_loom))]
 mod models;
+mod news;
 #[cfg(all(any(not(target_os = "linux"), runtime_portable), not(runtime_loom)))]
 mod none;
 #[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
@@ -42,13 +43,14 @@ use std::time::{Duration, Instant};
 
 use super::{LOOK, PATIENCE};
 use crate::driver::to_ns;
-use crate::loom::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
+use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::loom::lock::Mutex;
 use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 
 #[cfg(runtime_loom)]
 use modelled::Timer;
+use news::News;
 #[cfg(all(any(not(target_os = "linux"), runtime_portable), not(runtime_loom)))]
 use none::Timer;
 #[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
@@ -73,14 +75,9 @@ const SIGHT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 4);
 #[derive(Debug)]
 pub(super) struct Alarm {
     state: AtomicU8,
-    /// When the timer goes off, unless it was stopped.
-    due: AtomicU64,
     /// When a worker may look in the monitor's place.
     sight: AtomicU64,
-    /// Whoever keeps a task from somebody is to tell.
-    curious: AtomicBool,
-    /// Somebody has told since the timer was set.
-    told: AtomicBool,
+    news: News,
     parker: Arc<Parker>,
     clock: Mutex<Clock>,
 }
@@ -95,14 +92,20 @@ struct Clock {
     last: bool,
 }
 
+impl Clock {
+    /// Lets the timer go off after this time; true if it will.
+    fn set(&mut self, after: Duration) -> bool {
+        self.after = after;
+        self.timer.as_ref().is_some_and(|timer| timer.set(after).is_ok())
+    }
+}
+
 impl Alarm {
     pub(super) fn new() -> Self {
         Alarm {
             state: AtomicU8::new(AWAKE),
-            due: AtomicU64::new(0),
             sight: AtomicU64::new(0),
-            curious: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            news: News::new(),
             parker: Parker::new(),
             clock: Mutex::new(Clock { timer: None, after: Duration::ZERO, last: false }),
         }
@@ -129,6 +132,7 @@ impl Alarm {
 
     /// Sleeps until some worker is awake. May end without.
     pub(super) fn sleep(&self, all_at_rest: impl Fn() -> bool) {
+        self.news.forget();
         self.state.store(ASLEEP, Ordering::Relaxed);
         if !mutant!("monitor_sleeps_without_fence") {
             // ORDERING: pairs with the fence in `stir`.
@@ -186,7 +190,7 @@ impl Alarm {
     ) {
         // Models know no time: there the timer may go off at once, whatever is done to it.
         let rung = !cfg!(runtime_loom) && self.state.load(Ordering::Relaxed) == RUNG;
-        let worth = crowded || !self.told.load(Ordering::Relaxed);
+        let worth = crowded || !self.news.is_told();
         let before = self.sight.load(Ordering::Relaxed);
         if rung && worth && to_ns(now) >= before && !self.is_due_after(now + PATIENCE / 2) {
             let next = to_ns(now + SIGHT);
@@ -204,16 +208,15 @@ impl Alarm {
         let mut clock = self.clock.lock();
         let half_over = !self.is_due_after(now + clock.after / 2);
         if half_over && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
-            let after = if self.told.load(Ordering::Relaxed) { LOOK } else { patience };
             // A timer that cannot be set goes off.
-            let _ = self.set(&mut clock, now, after);
+            let _ = self.set(&mut clock, now, patience);
         }
     }
 
     /// True if whoever keeps a task from others is to [tell](Self::tell).
     #[inline]
     pub(super) fn is_curious(&self) -> bool {
-        self.curious.load(Ordering::Relaxed)
+        self.news.is_wanted()
     }
 
     /// A worker keeps a task in its next slot; it matters if anybody sleeps, who could take it.
@@ -223,21 +226,19 @@ impl Alarm {
     /// as if nobody kept anything.
     #[cold]
     pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) {
-        let mut clock = self.clock.lock();
-        self.curious.store(false, Ordering::Relaxed);
-        if !mutant!("tell_without_fence") {
-            // ORDERING: pairs with the fence in `Idle::park`: either this sees the sleeper, or that one sees in `parked` that
-            // nobody is curious any more.
-            fence(Ordering::SeqCst);
+        if self.news.tell(anybody_sleeps, || to_ns(Instant::now() + LOOK)) {
+            self.bring_forward();
         }
-        if anybody_sleeps() {
-            let now = Instant::now();
-            if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
-                let _ = self.set(&mut clock, now, SOON);
-            }
-            // What the setting has just asked for is known.
-            self.told.store(true, Ordering::Relaxed);
-            self.curious.store(false, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn bring_forward(&self) {
+        let mut clock = self.clock.lock();
+        let now = Instant::now();
+        if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
+            self.news.hurry(to_ns(now + SOON));
+            // A timer that cannot be set goes off.
+            let _ = clock.set(SOON);
         }
     }
 
@@ -245,30 +246,28 @@ impl Alarm {
     /// after that stands before this.
     #[inline]
     pub(super) fn parked(&self, is_kept: impl FnOnce() -> bool) {
-        if self.state.load(Ordering::Relaxed) != RUNG || self.told.load(Ordering::Relaxed) {
+        if self.state.load(Ordering::Relaxed) != RUNG || self.news.is_told() {
             return;
         }
         if is_kept() {
             self.tell(|| true);
-        } else if !self.is_curious() {
-            self.curious.store(true, Ordering::Relaxed);
+        } else {
+            self.news.want();
         }
     }
 
-    /// Lets the timer go off after this time; true if it will.
+    /// Lets the timer go off after this time, or soon if tasks are kept; true if it will.
     fn set(&self, clock: &mut Clock, now: Instant, after: Duration) -> bool {
-        let Some(timer) = &clock.timer else { return false };
-        clock.after = after;
-        // ORDERING: Relaxed, hints. What has to be right is under the lock.
-        self.due.store(to_ns(now + after), Ordering::Relaxed);
-        self.told.store(false, Ordering::Relaxed);
-        self.curious.store(true, Ordering::Relaxed);
-        timer.set(after).is_ok()
+        if clock.timer.is_none() {
+            return false;
+        }
+        let due = self.news.ask(to_ns(now + after), to_ns(now + LOOK));
+        clock.set(Duration::from_nanos(due - to_ns(now)))
     }
 
     /// As far as this thread knows. Models know no time: there the timer may go off at once.
     fn is_due_after(&self, then: Instant) -> bool {
-        !cfg!(runtime_loom) && self.due.load(Ordering::Relaxed) > to_ns(then)
+        !cfg!(runtime_loom) && self.news.due() > to_ns(then)
     }
 
     /// Some thread has taken a worker up: there may be something to watch.
@@ -327,7 +326,7 @@ impl Alarm {
             return false;
         }
         // For the one who sees it rung before whoever rings has said so.
-        self.curious.store(true, Ordering::Relaxed);
+        self.news.forget();
         let stopped = self.change(RUNG, ASLEEP);
         if stopped {
             // A timer that cannot be stopped goes off, and finds all workers at rest.
@@ -373,7 +372,7 @@ pub(super) mod testing {
 
     /// When the timer goes off.
     pub(in super::super) fn due(alarm: &Alarm) -> Instant {
-        from_ns(alarm.due.load(Ordering::Relaxed))
+        from_ns(alarm.news.due())
     }
 }
 
@@ -479,7 +478,7 @@ mod tests {
         let alarm = rung();
         alarm.tell(|| false);
         alarm.parked(|| true);
-        assert!(alarm.told.load(Ordering::Relaxed));
+        assert!(alarm.news.is_told());
         assert!(due(&alarm) <= Instant::now() + SOON);
     }
 
