@@ -184,31 +184,58 @@ fn the_future_adds_its_own_size_and_no_more() {
     });
 }
 
+/// Tasks of one round. Leaked ones would be a megabyte and a half: each has 72 bytes at least.
+const TASKS: usize = 20_000;
+
+fn spawn_and_await_many(rt: &Runtime, tasks: usize) {
+    let counts = Counts::new();
+    let tasks: Vec<_> = (0..tasks).map(|_| rt.spawn(counts.watch(async {}))).collect();
+    rt.block_on(async {
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+/// Waits until no more is left than the little that comes and goes.
+///
+/// What a deque outgrew goes back when no other thread may still look at it, and a deque gets smaller when its own worker
+/// takes something: that needs more tasks, so many that no worker leaves all of them to the others for ever.
+fn returns_to(before: isize, rt: &Runtime) {
+    until(|| rt.metrics().live_tasks() == 0);
+    until(|| {
+        spawn_and_await_many(rt, TASKS / 10);
+        live_bytes() - before < 64 << 10
+    });
+}
+
 fn memory_returns_when_tasks_end() {
     for rt in [single(), multi(2)] {
-        let round = |n: usize| {
-            let counts = Counts::new();
-            let tasks: Vec<_> = (0..n).map(|_| rt.spawn(counts.watch(async {}))).collect();
-            rt.block_on(async {
-                for task in tasks {
-                    task.await.unwrap();
-                }
-            });
-        };
-        round(20_000);
+        spawn_and_await_many(&rt, TASKS);
         until(|| rt.metrics().live_tasks() == 0);
         let before = live_bytes();
         for _ in 0..3 {
-            round(20_000);
+            spawn_and_await_many(&rt, TASKS);
         }
-        until(|| rt.metrics().live_tasks() == 0);
-        // A task is 72 bytes at least: 20,000 leaked ones would be a megabyte and a half. What a deque outgrew goes back
-        // when no other thread may still look at it, which takes a few more tasks.
-        until(|| {
-            round(100);
-            live_bytes() - before < 64 << 10
-        });
+        returns_to(before, &rt);
     }
+}
+
+fn memory_returns_when_others_took_what_was_queued() {
+    let rt = multi(2);
+    spawn_and_await_many(&rt, TASKS);
+    until(|| rt.metrics().live_tasks() == 0);
+    let before = live_bytes();
+    let burst = rt.spawn(async {
+        let counts = Counts::new();
+        for _ in 0..TASKS {
+            drop(runtime::spawn(counts.watch(async {})));
+        }
+        // Without a return to the worker, which takes none of them.
+        until(|| counts.drops() == TASKS);
+    });
+    burst.wait().unwrap();
+    returns_to(before, &rt);
 }
 
 fn memory_returns_when_waiting_tasks_are_cancelled() {
@@ -370,6 +397,7 @@ fn a_task_is_one_allocation_that_is_given_back() {
     polling_waking_and_yielding_allocate_nothing();
     cancelling_allocates_at_most_the_error();
     memory_returns_when_tasks_end();
+    memory_returns_when_others_took_what_was_queued();
     memory_returns_when_waiting_tasks_are_cancelled();
     memory_returns_when_runtimes_end();
     a_sleep_allocates_nothing();

@@ -40,6 +40,7 @@ pub(super) const LOOKS: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) index: usize,
+    /// Keeps the room that it has grown to until this worker takes a task from it: it gets smaller only then.
     deque: Worker<Runnable>,
     pub(super) binder: Binder,
     rng: Rng,
