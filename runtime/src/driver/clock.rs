@@ -31,6 +31,7 @@ pub(crate) fn to_ns(instant: Instant) -> u64 {
 }
 
 /// A length of time in nanoseconds; `u64::MAX` if it is longer than that.
+#[inline]
 pub(crate) fn duration_to_ns(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

@@ -24,12 +24,7 @@ use crate::handle;
 // Inlined, as the drop is: the limit of an operation that is ready at once is made and dropped in registers.
 #[inline]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::until(after(duration))
-}
-
-/// The time so long after this call.
-fn after(duration: Duration) -> u64 {
-    handle::clock_now().saturating_add(duration_to_ns(duration))
+    Sleep::until(handle::clock_now().saturating_add(duration_to_ns(duration)))
 }
 
 /// Waits until an instant, by the clock of [`now`](super::now).
