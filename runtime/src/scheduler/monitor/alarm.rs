@@ -132,7 +132,6 @@ impl Alarm {
 
     /// Sleeps until some worker is awake. May end without.
     pub(super) fn sleep(&self, all_at_rest: impl Fn() -> bool) {
-        self.news.forget();
         self.state.store(ASLEEP, Ordering::Relaxed);
         if !mutant!("monitor_sleeps_without_fence") {
             // ORDERING: pairs with the fence in `stir`.
@@ -141,7 +140,13 @@ impl Alarm {
         if all_at_rest() {
             self.wait();
         }
+        self.wake_up();
+    }
+
+    /// The look that follows sees what was told.
+    fn wake_up(&self) {
         self.state.store(AWAKE, Ordering::Relaxed);
+        self.news.hear();
     }
 
     fn wait(&self) {
@@ -172,7 +177,7 @@ impl Alarm {
         } else {
             self.sleep_for(LOOK);
         }
-        self.state.store(AWAKE, Ordering::Relaxed);
+        self.wake_up();
     }
 
     /// A worker is between two polls at `now`: it looks whether all is well, if the timer goes off soon and the last look was
@@ -226,14 +231,14 @@ impl Alarm {
     /// as if nobody kept anything.
     #[cold]
     pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) {
-        if self.news.tell(anybody_sleeps, || to_ns(Instant::now() + LOOK)) {
-            self.bring_forward();
+        if self.news.tell(anybody_sleeps) && self.is_due_after(Instant::now() + LOOK) {
+            self.bring_forward(&mut self.clock.lock());
         }
     }
 
+    /// Lets the timer go off soon, if it would go off late.
     #[cold]
-    fn bring_forward(&self) {
-        let mut clock = self.clock.lock();
+    fn bring_forward(&self, clock: &mut Clock) {
         let now = Instant::now();
         if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
             self.news.hurry(to_ns(now + SOON));
@@ -262,7 +267,12 @@ impl Alarm {
             return false;
         }
         let due = self.news.ask(to_ns(now + after), to_ns(now + LOOK));
-        clock.set(Duration::from_nanos(due - to_ns(now)))
+        let set = clock.set(Duration::from_nanos(due - to_ns(now)));
+        if self.news.is_told() {
+            // Whoever has told meanwhile waits for the lock, perhaps for a processor as well then, and others keep quiet.
+            self.bring_forward(clock);
+        }
+        set
     }
 
     /// As far as this thread knows. Models know no time: there the timer may go off at once.

@@ -3,13 +3,16 @@
 //! # Protocol
 //! *Who sets the timer*, under the alarm's lock: 1. say when it goes off; 2. swap [`WANTED`] in; 3. set it for sooner if
 //! that was [`TOLD`]. *Who tells*, without the lock, because to set the timer takes as long as a hundred polls: 1. swap
-//! [`TOLD`] in; 2. look when the timer goes off, and bring it forward if that is late. Of the swaps one is the first: either
-//! the setter sees that somebody has told, or the teller when the timer goes off.
+//! [`TOLD`] in; 2. look when the timer goes off, and bring it forward if that is late, with the lock. Of the swaps one is the
+//! first: either the setter sees that somebody has told, or the teller when the timer goes off.
+//!
+//! The monitor that is about to look swaps [`WANTED`] in as well: it sees what was told. Whoever stops the timer forgets it,
+//! since all workers are at rest.
 
 use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::loom::mutant;
 
-/// Nobody sleeps: what a worker keeps is kept from nobody.
+/// Nobody sleeps, as far as anybody knows: what a worker keeps is kept from nobody.
 const UNWANTED: u8 = 0;
 
 /// Whoever keeps a task from somebody is to tell.
@@ -50,9 +53,8 @@ impl News {
         if !mutant!("timer_says_when_after_asking") {
             self.due.store(due, Ordering::Relaxed);
         }
-        // ORDERING: AcqRel, pairs with the swap in `tell`: one that comes later sees when the timer goes off.
-        let told = self.state.swap(WANTED, Ordering::AcqRel) == TOLD;
-        let due = if told { due.min(soon) } else { due };
+        // ORDERING: Release in it, pairs with the swap in `tell`: one that comes later sees when the timer goes off.
+        let due = if self.hear() { due.min(soon) } else { due };
         self.due.store(due, Ordering::Relaxed);
         due
     }
@@ -62,7 +64,13 @@ impl News {
         self.due.store(due, Ordering::Relaxed);
     }
 
-    /// Begins anew, while nobody is watched.
+    /// Asks anew; true if somebody has told. Whoever looks after that sees what was told.
+    pub(super) fn hear(&self) -> bool {
+        // ORDERING: Acquire, pairs with the swap in `tell`.
+        self.state.swap(WANTED, Ordering::AcqRel) == TOLD
+    }
+
+    /// Asks anew, while all workers are at rest and keep nothing.
     pub(super) fn forget(&self) {
         self.state.store(WANTED, Ordering::Relaxed);
     }
@@ -75,8 +83,9 @@ impl News {
         }
     }
 
-    /// A worker keeps a task, which matters if anybody sleeps. True if that is news and the timer goes off after `soon`.
-    pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool, soon: impl FnOnce() -> u64) -> bool {
+    /// A worker keeps a task, which matters if anybody sleeps; true if that is news. Then the caller has to look when the timer
+    /// goes off.
+    pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) -> bool {
         let before = self.state.compare_exchange(WANTED, UNWANTED, Ordering::Relaxed, Ordering::Relaxed);
         if before == Err(TOLD) {
             return false;
@@ -89,9 +98,9 @@ impl News {
         if !anybody_sleeps() {
             return false;
         }
-        // ORDERING: AcqRel, pairs with the swap in `ask`: one that comes later sees that somebody has told.
+        // ORDERING: AcqRel, pairs with the swap in `hear`: of the two the later one sees what came before the other.
         self.state.swap(TOLD, Ordering::AcqRel);
-        self.due() > soon()
+        true
     }
 }
 
@@ -113,7 +122,7 @@ mod models {
                 let news = news.clone();
                 thread::spawn(move || news.ask(LATE, SOON))
             };
-            let is_late = news.tell(|| true, || SOON);
+            let is_late = news.tell(|| true) && news.due() > SOON;
             let due = setter.join().unwrap();
             assert!(due <= SOON || is_late);
         });
