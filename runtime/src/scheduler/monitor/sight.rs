@@ -17,6 +17,9 @@ const COMPUTING: u32 = 10;
 /// What a worker has done since it was seen before that says little about how it is now.
 const RECENT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 2);
 
+/// For so long a thread may wait for a processor in the middle of a poll without being looked after: a few slices of others.
+const STARVING: Duration = Duration::from_millis(10);
+
 /// What was seen at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Sights {
@@ -82,7 +85,7 @@ impl Sights {
     }
 
     /// Looks in the monitor's place, from the worker `own` that is between two polls. True if all others are at rest, or have
-    /// ended a poll since somebody looked a moment ago.
+    /// ended a poll since somebody looked a moment ago, or wait for a processor: the monitor would take one from somebody.
     pub(super) fn all_well(&mut self, shared: &Shared, own: usize, now: Instant) -> bool {
         let recent = self.at.is_some_and(|at| now.saturating_duration_since(at) <= RECENT);
         self.begin(shared, now);
@@ -94,7 +97,11 @@ impl Sights {
             }
         }
         let all_idle = self.of.iter().all(Option::is_none);
-        shared.spares.in_use() == 0 && (all_idle || recent && self.seen_again().next().is_none())
+        let is_well = |worker: usize| {
+            let seen = self.of[worker].as_ref();
+            seen.is_none_or(|seen| !seen.again || seen.is_starving(&shared.processors[worker], now))
+        };
+        shared.spares.in_use() == 0 && (all_idle || recent && (0..self.of.len()).all(is_well))
     }
 }
 
@@ -134,6 +141,11 @@ impl Seen {
             StallCause::Blocked => !starves(processor),
             _ => false,
         }
+    }
+
+    /// Its thread waits for a processor, and has not for long.
+    fn is_starving(&self, processor: &Processor, now: Instant) -> bool {
+        self.age(now) < STARVING && self.cause(processor, now) == StallCause::Blocked && starves(processor)
     }
 
     pub(super) fn stall(&self, worker: usize, processor: &Processor, now: Instant) -> Option<Stall> {
@@ -198,6 +210,78 @@ mod tests {
         sights.all_well(&shared, OWN, begin);
         poll(&shared);
         assert!(!sights.all_well(&shared, OWN, begin + 2 * RECENT));
+    }
+
+    #[cfg(target_os = "linux")]
+    mod on_a_thread {
+        use std::sync::atomic::AtomicBool;
+        use std::sync::{LazyLock, mpsc};
+        use std::thread;
+
+        use super::*;
+        use crate::thread_id::ThreadId;
+
+        /// The looks that are less than [`STARVING`] after the first.
+        const EARLY: u32 = (STARVING.as_nanos() / RECENT.as_nanos()) as u32;
+
+        /// `well` gets what is seen of a poll on a thread that does `poll` meanwhile: at each look whether all is well.
+        fn watched(
+            shared: &'static Shared,
+            poll: impl FnOnce(ThreadId) + Send + 'static,
+            well: impl FnOnce(&mut dyn FnMut() -> Vec<bool>),
+        ) {
+            let (tell, told) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                shared.processors[1 - OWN].runner.set();
+                tell.send(()).unwrap();
+                poll(ThreadId::current());
+            });
+            told.recv().unwrap();
+            well(&mut || {
+                let (mut sights, begin) = (Sights::default(), Instant::now());
+                (0..=EARLY).map(|n| sights.all_well(shared, OWN, begin + RECENT * n)).collect()
+            });
+            thread.join().unwrap();
+        }
+
+        /// The looks are made much faster than they say, so that the thread seems to get no time.
+        #[test]
+        fn who_waits_for_a_processor_is_well_for_a_while() {
+            static SHARED: LazyLock<Shared> = LazyLock::new(super::shared);
+            static END: AtomicBool = AtomicBool::new(false);
+            let spin = |_| {
+                while !END.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            };
+            watched(&SHARED, spin, |looks| {
+                // A machine that holds this thread up gives the other one time.
+                let seen = (0..1000).map(|_| looks()).find(|seen| seen[2..].contains(&true));
+                END.store(true, Ordering::Relaxed);
+                let seen = seen.expect("a thread that wants a processor and got none is well");
+                assert!(!seen[0] && !seen[1], "nothing is known of its time yet");
+                assert!(!seen[EARLY as usize], "it has waited for long");
+            });
+        }
+
+        #[test]
+        fn who_is_blocked_is_not_well() {
+            static SHARED: LazyLock<Shared> = LazyLock::new(super::shared);
+            let (who, known) = mpsc::channel();
+            let (end, ended) = mpsc::channel::<()>();
+            let block = move |thread| {
+                who.send(thread).unwrap();
+                let _ = ended.recv();
+            };
+            watched(&SHARED, block, |looks| {
+                let thread = known.recv().unwrap();
+                while thread.is_runnable() == Some(true) {
+                    thread::yield_now();
+                }
+                assert!(!looks().contains(&true));
+                drop(end);
+            });
+        }
     }
 
     #[test]
