@@ -20,6 +20,9 @@ const RECENT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 2);
 /// For so long a thread may wait for a processor in the middle of a poll without being looked after: a few slices of others.
 const STARVING: Duration = Duration::from_millis(10);
 
+/// To ask the system for the state of a thread takes five microseconds; a look asks for no more of them.
+const MOST_ASKED: usize = 4;
+
 /// What was seen at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Sights {
@@ -97,11 +100,16 @@ impl Sights {
             }
         }
         let all_idle = self.of.iter().all(Option::is_none);
-        let is_well = |worker: usize| {
+        shared.spares.in_use() == 0 && (all_idle || recent && self.nobody_seems_stuck(shared, now))
+    }
+
+    /// All that were seen in the same poll twice wait for a processor. Where they are many it is not worth the questions.
+    fn nobody_seems_stuck(&self, shared: &Shared, now: Instant) -> bool {
+        let starves = |worker: usize| {
             let seen = self.of[worker].as_ref();
             seen.is_none_or(|seen| !seen.again || seen.is_starving(&shared.processors[worker], now))
         };
-        shared.spares.in_use() == 0 && (all_idle || recent && (0..self.of.len()).all(is_well))
+        self.seen_again().count() <= MOST_ASKED && (0..self.of.len()).all(starves)
     }
 }
 
