@@ -24,7 +24,9 @@ const TOLD: u8 = 2;
 #[derive(Debug)]
 pub(super) struct News {
     state: AtomicU8,
-    /// When the timer goes off, unless it was stopped.
+    /// When the timer goes off, unless it was stopped. Stored under the alarm's lock.
+    ///
+    /// ORDERING: Relaxed everywhere; for a teller the swaps of `state` order it, and who else reads it does without.
     due: AtomicU64,
 }
 
@@ -72,6 +74,7 @@ impl News {
 
     /// Asks anew, while all workers are at rest and keep nothing.
     pub(super) fn forget(&self) {
+        // ORDERING: Relaxed; whoever is taken up meanwhile is seen at the look that follows the stop.
         self.state.store(WANTED, Ordering::Relaxed);
     }
 
