@@ -3,6 +3,7 @@
 //! Whoever blocks here waits for something that only another task can do: without a monitor these tests hang.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream as StdStream;
@@ -18,7 +19,7 @@ use runtime::task::{self, coop};
 use runtime::time::sleep;
 use runtime::{Runtime, Stall, StallCause, spawn};
 use runtime_tests::{
-    PATIENCE, alone, multi, open_files, open_files_but_timers, promptly, threads_named, until, within,
+    PATIENCE, alone, multi, open_files, open_timers, promptly, threads_named, until, within,
 };
 
 /// Blocks every worker until the sender is dropped. They do when this returns.
@@ -278,12 +279,21 @@ fn spare_workers_and_the_monitor_ask_to_run_soon_and_workers_do_not() {
 #[test]
 fn the_timer_of_the_monitor_goes_with_the_runtime() {
     alone("monitor::the_timer_of_the_monitor_goes_with_the_runtime", || {
-        let timers = || open_files() - open_files_but_timers();
         let rt = multi(1);
         drop(block_all(&rt, 2));
-        assert_eq!(timers(), usize::from(!cfg!(runtime_portable)));
+        assert_eq!(open_timers(), usize::from(!cfg!(runtime_portable)));
         drop(rt);
-        assert_eq!(timers(), 0);
+        assert_eq!(open_timers(), 0);
+    });
+}
+
+#[test]
+fn what_a_monitor_reads_for_a_moment_is_not_counted_as_left_open() {
+    alone("monitor::what_a_monitor_reads_for_a_moment_is_not_counted_as_left_open", || {
+        let before = open_files();
+        let reads = File::open("/proc/thread-self/stat").unwrap();
+        assert_eq!(open_files(), before);
+        drop(reads);
     });
 }
 

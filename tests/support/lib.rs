@@ -9,7 +9,7 @@ mod waiting;
 
 use std::future::poll_fn;
 use std::panic::Location;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -369,7 +369,7 @@ fn lives(stat: &str, prefix: &str) -> bool {
 /// Without `/proc`.
 #[must_use]
 pub fn open_files() -> usize {
-    count_files(|_| true)
+    kept_files().count()
 }
 
 /// As [`open_files`], without the timers that monitors wait for: a runtime that goes on opens one when its tasks first may
@@ -379,13 +379,27 @@ pub fn open_files() -> usize {
 /// Without `/proc`.
 #[must_use]
 pub fn open_files_but_timers() -> usize {
-    count_files(|target| target.as_os_str() != "anon_inode:[timerfd]")
+    kept_files().filter(|target| !is_timer(target)).count()
 }
 
-/// Counts by what they are.
-fn count_files(counts: impl Fn(&Path) -> bool) -> usize {
+/// How many timers of the system the process has open.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn open_timers() -> usize {
+    kept_files().filter(|target| is_timer(target)).count()
+}
+
+fn is_timer(target: &Path) -> bool {
+    target.as_os_str() == "anon_inode:[timerfd]"
+}
+
+/// What the open files are, without those in `/proc`: a monitor has one open while it reads how a thread is, whenever the
+/// machine keeps a poll from the processor, and so has this function.
+fn kept_files() -> impl Iterator<Item = PathBuf> {
     let files = fs::read_dir("/proc/self/fd").expect("/proc").filter_map(Result::ok);
-    files.filter(|file| counts(&file.path().read_link().unwrap_or_default())).count()
+    files.filter_map(|file| file.path().read_link().ok()).filter(|target| !target.starts_with("/proc"))
 }
 
 const CHILD: &str = "RUNTIME_TEST_CHILD";
