@@ -221,6 +221,43 @@ fn on_the_system_s_clock_nothing_is_early() {
 }
 
 #[test]
+fn on_the_system_s_clock_a_sleep_runs_from_the_call_on_whoever_asks_it_and_when() {
+    let hour = 3_600 * SECOND;
+    on_each(move |rt| {
+        rt.block_on(async {
+            let before = Instant::now();
+            let mut asked_first = time::sleep(hour);
+            let mut polled_first = time::sleep(hour);
+            let after = Instant::now();
+            while Instant::now() <= after {}
+            let due = asked_first.deadline();
+            assert!(poll_once(&mut asked_first).is_pending() && poll_once(&mut polled_first).is_pending());
+            assert_eq!(asked_first.deadline(), due);
+            for sleep in [&asked_first, &polled_first] {
+                assert!(before + hour <= sleep.deadline() && sleep.deadline() <= after + hour);
+                assert!(!sleep.is_elapsed());
+            }
+            assert!(time::sleep(Duration::ZERO).is_elapsed());
+        });
+    });
+}
+
+#[test]
+fn a_sleep_that_nobody_has_polled_can_be_given_another_deadline() {
+    let hour = 3_600 * SECOND;
+    on_each(move |rt| {
+        rt.block_on(async {
+            let mut sleep = time::sleep(hour);
+            let due = time::now() + MS;
+            Pin::new(&mut sleep).reset(due);
+            assert_eq!(sleep.deadline(), due);
+            sleep.await;
+            assert!(time::now() >= due);
+        });
+    });
+}
+
+#[test]
 fn a_thread_that_stands_in_no_runtime_can_make_and_await_timers() {
     within(PATIENCE, || {
         let sleep = time::sleep(MS);

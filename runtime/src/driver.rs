@@ -47,7 +47,7 @@ use crate::loom::lock::{Mutex, assert_none_held};
 use crate::loom::mutant;
 use crate::parker::{Bed, Parker};
 
-pub(crate) use clock::{Clock, duration_to_ns, from_ns, to_ns};
+pub(crate) use clock::{Clock, Reading, duration_to_ns, from_ns, to_ns};
 pub(crate) use reactor::{Reactor, Registration};
 pub(crate) use slack::Precise;
 pub(crate) use source::{Key, Seen};

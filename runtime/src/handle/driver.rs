@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::{Handle, default};
-use crate::driver::{Armed, Driver, Reactor, to_ns};
+use crate::driver::{Armed, Driver, Reactor, Reading};
 use crate::scheduler::{self, Shared};
 
 /// A reactor to register with.
@@ -42,9 +42,15 @@ pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Dr
 /// The time on the clock of the runtime that the thread stands in; elsewhere that of the system.
 #[inline]
 pub(crate) fn clock_now() -> u64 {
+    read_clock().time()
+}
+
+/// As [`clock_now`], for whoever may not need the time.
+#[inline]
+pub(crate) fn read_clock() -> Reading {
     match scheduler::entered() {
-        Some(shared) => shared.driver().clock().now(),
-        None => to_ns(Instant::now()),
+        Some(shared) => shared.driver().clock().read(),
+        None => Reading::System(Instant::now()),
     }
 }
 

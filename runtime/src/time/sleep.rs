@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use crate::coop;
-use crate::driver::{Armed, Driver, duration_to_ns, from_ns, to_ns, wake};
+use crate::driver::{Armed, Driver, Reading, duration_to_ns, from_ns, to_ns, wake};
 use crate::handle;
 
 /// Waits for a length of time, from this call on.
@@ -24,7 +24,11 @@ use crate::handle;
 // Inlined, as the drop is: the limit of an operation that is ready at once is made and dropped in registers.
 #[inline]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::until(handle::clock_now().saturating_add(duration_to_ns(duration)))
+    let length = duration_to_ns(duration);
+    match handle::read_clock() {
+        Reading::System(from) => Sleep { deadline: length, state: State::New(from) },
+        Reading::Virtual(from) => Sleep::until(from.saturating_add(length)),
+    }
 }
 
 /// Waits until an instant, by the clock of [`now`](super::now).
@@ -51,11 +55,14 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// was ready, it is ready again. It is [`Unpin`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
+    /// While it is new, the length; [`time`](Self::time) knows.
     deadline: u64,
     state: State,
 }
 
 enum State {
+    /// It counts from here, and nobody has asked yet until when.
+    New(Instant),
     /// Nobody waits, as far as any runtime knows.
     Idle,
     /// A runtime will wake who waits; not after the deadline and the slack, but before that if it was put off.
@@ -74,17 +81,20 @@ impl Sleep {
 
     /// The deadline, in nanoseconds on the clock.
     pub(super) fn time(&self) -> u64 {
-        self.deadline
+        match self.state {
+            State::New(from) => to_ns(from).saturating_add(self.deadline),
+            _ => self.deadline,
+        }
     }
 
     /// When it is ready. What is too far away for the system's clock shows as about a hundred years from now.
     pub fn deadline(&self) -> Instant {
-        from_ns(self.deadline)
+        from_ns(self.time())
     }
 
     /// True if the deadline has passed, whether anybody has polled it or not.
     pub fn is_elapsed(&self) -> bool {
-        matches!(self.state, State::Done) || handle::clock_now() >= self.deadline
+        matches!(self.state, State::Done) || handle::clock_now() >= self.time()
     }
 
     /// Gives it another deadline; before or after it was ready, earlier or later.
@@ -112,7 +122,7 @@ impl Sleep {
         self.deadline = deadline;
         match self.state {
             State::Idle => {}
-            State::Done => self.state = State::Idle,
+            State::New(_) | State::Done => self.state = State::Idle,
             // The timer goes off before that. Then the task looks at the deadline and waits on.
             State::Armed(_, armed) if armed.deadline <= deadline => {}
             State::Armed(driver, armed) => {
@@ -128,6 +138,10 @@ impl Sleep {
     /// The poll, without a budget.
     pub(super) fn poll_elapsed(&mut self, waker: &Waker) -> Poll<()> {
         match self.state {
+            State::New(_) => {
+                self.deadline = self.time();
+                self.state = State::Idle;
+            }
             State::Idle => {}
             State::Done => return Poll::Ready(()),
             State::Armed(driver, armed) if driver.timers().is_fired(&armed) => {
