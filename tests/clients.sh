@@ -3,6 +3,7 @@
 #
 #   tests/clients.sh           what they promise, under 25 seconds after the build
 #   tests/clients.sh --long    wrk against the hello server of the benchmarks, ours and tokio's in turns, 30 seconds each
+#   tests/clients.sh --pairs   the same in 30 pairs of short turns: for a machine whose speed changes between long ones
 #
 # Missing clients are installed with apt-get. Ends at the first failure, with what was expected.
 set -euo pipefail
@@ -272,7 +273,7 @@ try_chat() {
   stop "$server"
 }
 
-# --- the long form ---
+# --- beside tokio ---
 
 # The processor time of a process, in clock ticks. The name, in parentheses, may have spaces in it.
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }
@@ -305,20 +306,61 @@ measure() {
   stop "$server"
 }
 
-compare() {
-  local seconds=30 peer _
-  printf '%-6s %10s %10s %12s %14s\n' peer requests/s "p99 us" "cpu s/1000" "switches/1000"
-  for _ in 1 2 3; do
-    for peer in ours tokio; do measure "$peer" "$seconds" | tee -a "$scratch/figures"; done
-  done
-  # The middle one of three, by column.
-  median() { awk -v peer="$1" -v column="$2" '$1 == peer { print $column }' "$scratch/figures" | sort -g | sed -n 2p; }
-  local what column=2
+# turns SECONDS PEER...: measures each peer once.
+turns() {
+  local peer
+  for peer in "${@:2}"; do measure "$peer" "$1" | tee -a "$scratch/figures"; done
+}
+
+# The figures of a peer, one to a line.
+column() { awk -v peer="$1" -v column="$2" '$1 == peer { print $column }' "$scratch/figures"; }
+
+# for_each_figure COMMAND: calls it with the name and the number of each column.
+for_each_figure() {
+  local what number=2
   for what in requests/s "p99 us" "cpu s/1000" "switches/1000"; do
-    awk -v what="$what" -v ours="$(median ours $column)" -v tokio="$(median tokio $column)" \
-      'BEGIN { printf "%-12s medians: ours %s, tokio %s, ours/tokio %.3f\n", what, ours, tokio, ours / tokio }'
-    column=$((column + 1))
+    "$1" "$what" $number
+    number=$((number + 1))
   done
+}
+
+# The middle one of three.
+median() { column "$1" "$2" | sort -g | sed -n 2p; }
+
+medians() {
+  awk -v what="$1" -v ours="$(median ours "$2")" -v tokio="$(median tokio "$2")" \
+    'BEGIN { printf "%-13s medians: ours %s, tokio %s, ours/tokio %.3f\n", what, ours, tokio, ours / tokio }'
+}
+
+# The middle of the pairs' quotients, and between which of 30 it lies in 95 of 100 such runs (binomial). A mean would say
+# how often the machine changed its speed within a pair.
+quotients() {
+  paste <(column ours "$2") <(column tokio "$2") | awk '{ print $1 / $2 }' | sort -g | awk -v what="$1" '
+    { quotient[NR] = $1 }
+    END {
+      middle = (quotient[15] + quotient[16]) / 2
+      printf "%-13s pairs: ours/tokio %.3f (%.3f to %.3f)\n", what, middle, quotient[10], quotient[21]
+    }'
+}
+
+compare() {
+  install
+  cargo build --quiet --release -p runtime-benches --bin hello
+  printf '%-6s %10s %10s %12s %14s\n' peer requests/s "p99 us" "cpu s/1000" "switches/1000"
+  "$1"
+}
+
+long_turns() {
+  local _
+  for _ in 1 2 3; do turns 30 ours tokio; done
+  for_each_figure medians
+}
+
+# Whoever comes second in one pair comes first in the next.
+short_pairs() {
+  local _
+  for _ in {1..15}; do turns 2 ours tokio tokio ours; done
+  for_each_figure quotients
 }
 
 case ${1:-} in
@@ -335,13 +377,10 @@ case ${1:-} in
     try_chat
     echo "all passed (${SECONDS}s)"
     ;;
-  --long)
-    install
-    cargo build --quiet --release -p runtime-benches --bin hello
-    compare
-    ;;
+  --long) compare long_turns ;;
+  --pairs) compare short_pairs ;;
   *)
-    echo "usage: tests/clients.sh [--long]" >&2
+    echo "usage: tests/clients.sh [--long|--pairs]" >&2
     exit 2
     ;;
 esac
