@@ -92,19 +92,35 @@ fn show(who: &str, what: &str, mut seen: Vec<Duration>) {
     println!("{who:<8}{what:<26}{:>6} {:>8} {:>8} {:>8}", seen.len(), at(50), at(99), at(100));
 }
 
+/// From one tick to the next.
+struct Gaps {
+    last: Instant,
+    worst: Duration,
+}
+
+impl Gaps {
+    fn new() -> Self {
+        Gaps { last: Instant::now(), worst: Duration::ZERO }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.worst = self.worst.max(now - self.last);
+        self.last = now;
+    }
+}
+
 fn ticker<P: Net + Time>(peer: &P) -> Duration {
     let over = Arc::new(AtomicBool::new(false));
     let until = over.clone();
     let ticks = spawn(peer, async move {
         let mut interval = P::interval_at(Instant::now() + TICK, TICK);
-        let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
+        let mut gaps = Gaps::new();
         while !until.load(Ordering::Relaxed) {
             P::tick(&mut interval).await;
-            let now = Instant::now();
-            worst = worst.max(now - last);
-            last = now;
+            gaps.tick();
         }
-        worst
+        gaps.worst
     });
     peer.block_on(async {
         P::sleep(3 * TICK).await;
@@ -124,14 +140,12 @@ fn ticker_of_threads() -> Duration {
         for _ in 0..WORKERS {
             scope.spawn(|| spin(SPIN));
         }
-        let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
-        while last < end {
+        let mut gaps = Gaps::new();
+        while gaps.last < end {
             thread::sleep(TICK);
-            let now = Instant::now();
-            worst = worst.max(now - last);
-            last = now;
+            gaps.tick();
         }
-        worst
+        gaps.worst
     })
 }
 

@@ -28,7 +28,7 @@
 //!   of the word has seen an outcome.
 //! - **P2** A waiter that is in the list is woken by whoever takes the list. It leaves the list only by being taken or
 //!   by its own future.
-//! - **P3** `draining` is true exactly while one [`callbacks::Drain`] job exists, queued or running: callbacks of one
+//! - **P3** `draining` is true exactly while one `Drain` job exists, queued or running: callbacks of one
 //!   future never overlap and run in the order of registration.
 //! - **P4** Every `Future` and every waiting callback is one reader in `handles`; the last handle to go, promise
 //!   included, is the one that reports a failure nobody read.

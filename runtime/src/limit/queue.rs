@@ -8,7 +8,7 @@
 //! before that. *Close* counts as a worker while it fails the jobs that it takes out: the end is told after the last job's.
 //!
 //! # A job that is cancelled
-//! The promise tells its [`Watch`] that it was settled from outside; that takes the job out of the queue. The watch is
+//! The promise tells its [`Ticket`] that it was settled from outside; that takes the job out of the queue. The watch is
 //! left before the job is queued, when nobody can have cancelled yet.
 
 use std::collections::BTreeMap;
