@@ -229,6 +229,7 @@ fn on_the_system_s_clock_a_sleep_runs_from_the_call_on_whoever_asks_it_and_when(
             let mut asked_first = time::sleep(hour);
             let mut polled_first = time::sleep(hour);
             let after = Instant::now();
+            // Whoever counted from the first poll would end later than this.
             while Instant::now() <= after {}
             let due = asked_first.deadline();
             assert!(poll_once(&mut asked_first).is_pending() && poll_once(&mut polled_first).is_pending());

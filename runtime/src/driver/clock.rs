@@ -45,8 +45,8 @@ fn real() -> u64 {
     to_ns(Instant::now())
 }
 
-/// What a clock showed. To make a time of it takes a sixth of the time that the look at the system's clock took, and nobody
-/// may ever ask for it.
+/// What a clock showed. It is made a time when somebody asks for that, which few do of a timeout: it takes a sixth of the time
+/// of the look at the system's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reading {
     System(Instant),
