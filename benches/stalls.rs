@@ -6,10 +6,11 @@
 //! cargo run --release -p runtime-benches --bin stalls -- --clean 60     # a load without stalls; fails if one is reported
 //! ```
 //! Two workers. *ticker*: the worst gap between two ticks of 10 ms while both workers compute for 600 ms; in turns with ours
-//! that of a thread which sleeps 10 ms at a time beside two that compute: what the system does to everybody. *child*: how
-//! long after it was woken a task starts whose waker then blocks for 20 ms, while the other worker is idle. *echo*: one
-//! exchange on a connection of a plain thread beside a task that blocks for 50 ms, again and again; for each run the 99th
-//! percentile of 200 exchanges.
+//! that of a thread which sleeps 10 ms at a time beside two that compute: what the system does to everybody. *less what was
+//! lost*: the same without the time, a millisecond and more at once, in which neither of the two that compute had a processor,
+//! because the machine stood still or was with somebody else. *child*: how long after it was woken a task starts whose waker
+//! then blocks for 20 ms, while the other worker is idle. *echo*: one exchange on a connection of a plain thread beside a task
+//! that blocks for 50 ms, again and again; for each run the 99th percentile of 200 exchanges.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -62,12 +63,10 @@ fn main() -> ExitCode {
     println!("microseconds over the runs          runs      p50      p99      max");
     let mut threads = Vec::new();
     compare::<Ours>(runs, || threads.push(ticker_of_threads()));
-    show("threads", TICKER, threads);
+    show_gaps("threads", threads);
     compare::<Tokio>((runs / 50).max(3), || ());
     ExitCode::SUCCESS
 }
-
-const TICKER: &str = "ticker, worst gap";
 
 /// `between` comes before each run of the ticker.
 fn compare<P: Net + Time>(runs: usize, mut between: impl FnMut()) {
@@ -75,15 +74,21 @@ fn compare<P: Net + Time>(runs: usize, mut between: impl FnMut()) {
     let measure = |what, runs, run: &mut dyn FnMut() -> Duration| {
         show(P::NAME.as_str(), what, std::iter::repeat_with(run).take(runs).collect());
     };
-    measure(TICKER, runs, &mut || {
+    let gaps = (0..runs).map(|_| {
         between();
         ticker(&peer)
     });
+    show_gaps(P::NAME.as_str(), gaps.collect());
     measure("child, start", runs, &mut || child(&peer));
     let address = serve::start(&peer, Service::Echo);
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_nodelay(true).expect("a socket");
     measure("echo, p99 of a run", runs.div_ceil(10), &mut || echo(&peer, &mut stream));
+}
+
+fn show_gaps(who: &str, gaps: Vec<Gap>) {
+    show(who, "ticker, worst gap", gaps.iter().map(|gap| gap.whole).collect());
+    show(who, "  less what was lost", gaps.iter().map(|gap| gap.served).collect());
 }
 
 fn show(who: &str, what: &str, mut seen: Vec<Duration>) {
@@ -92,68 +97,100 @@ fn show(who: &str, what: &str, mut seen: Vec<Duration>) {
     println!("{who:<8}{what:<26}{:>6} {:>8} {:>8} {:>8}", seen.len(), at(50), at(99), at(100));
 }
 
+/// A stretch of time.
+type Span = (Instant, Instant);
+
 /// From one tick to the next.
-struct Gaps {
+struct Ticks {
     last: Instant,
-    worst: Duration,
+    gaps: Vec<Span>,
 }
 
-impl Gaps {
+impl Ticks {
     fn new() -> Self {
-        Gaps { last: Instant::now(), worst: Duration::ZERO }
+        Ticks { last: Instant::now(), gaps: Vec::new() }
     }
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.worst = self.worst.max(now - self.last);
+        self.gaps.push((self.last, now));
         self.last = now;
+    }
+
+    /// The worst gap, as it was and without what was lost to both, whose silences these are.
+    fn worst(&self, silences: &[Vec<Span>; WORKERS]) -> Gap {
+        let [one, other] = silences;
+        let lost = |gap: &Span| -> Duration {
+            let pairs = one.iter().flat_map(|one| other.iter().map(move |other| (one, other)));
+            pairs.map(|(one, other)| common(&[*gap, *one, *other])).sum()
+        };
+        let worst =
+            |length: &dyn Fn(&Span) -> Duration| self.gaps.iter().map(length).max().expect("it ticks");
+        Gap { whole: worst(&|gap| gap.1 - gap.0), served: worst(&|gap| gap.1 - gap.0 - lost(gap)) }
     }
 }
 
-fn ticker<P: Net + Time>(peer: &P) -> Duration {
+struct Gap {
+    whole: Duration,
+    /// Less what was lost.
+    served: Duration,
+}
+
+/// The time that is in all of them.
+fn common(spans: &[Span]) -> Duration {
+    let begin = spans.iter().map(|span| span.0).max().expect("one");
+    let end = spans.iter().map(|span| span.1).min().expect("one");
+    end.saturating_duration_since(begin)
+}
+
+fn ticker<P: Net + Time>(peer: &P) -> Gap {
     let over = Arc::new(AtomicBool::new(false));
     let until = over.clone();
     let ticks = spawn(peer, async move {
         let mut interval = P::interval_at(Instant::now() + TICK, TICK);
-        let mut gaps = Gaps::new();
+        let mut ticks = Ticks::new();
         while !until.load(Ordering::Relaxed) {
             P::tick(&mut interval).await;
-            gaps.tick();
+            ticks.tick();
         }
-        gaps.worst
+        ticks
     });
     peer.block_on(async {
         P::sleep(3 * TICK).await;
-        let spinners = [(); WORKERS].map(|()| P::spawn(async { spin(SPIN) }));
-        for spinner in spinners {
-            spinner.await;
-        }
+        let [one, other] = [(); WORKERS].map(|()| P::spawn(async { spin(SPIN) }));
+        let silences = [one.await, other.await];
         over.store(true, Ordering::Relaxed);
-        ticks.await
+        ticks.await.worst(&silences)
     })
 }
 
 /// Without a runtime.
-fn ticker_of_threads() -> Duration {
+fn ticker_of_threads() -> Gap {
     let end = Instant::now() + SPIN;
     thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| spin(SPIN));
-        }
-        let mut gaps = Gaps::new();
-        while gaps.last < end {
+        let spinners = [(); WORKERS].map(|()| scope.spawn(|| spin(SPIN)));
+        let mut ticks = Ticks::new();
+        while ticks.last < end {
             thread::sleep(TICK);
-            gaps.tick();
+            ticks.tick();
         }
-        gaps.worst
+        ticks.worst(&spinners.map(|spinner| spinner.join().expect("it does not panic")))
     })
 }
 
-fn spin(time: Duration) {
+/// When it had no processor, for a millisecond and more at once.
+fn spin(time: Duration) -> Vec<Span> {
     let begin = Instant::now();
-    while begin.elapsed() < time {
-        std::hint::spin_loop();
+    let mut last = begin;
+    let mut silences = Vec::new();
+    while last - begin < time {
+        let now = Instant::now();
+        if now - last > Duration::from_millis(1) {
+            silences.push((last, now));
+        }
+        last = now;
     }
+    silences
 }
 
 fn child<P: Net + Time>(peer: &P) -> Duration {

@@ -63,7 +63,7 @@ pub(crate) struct Driver {
     /// Something is or was registered: whoever waits, waits in the reactor.
     has_io: AtomicBool,
     lead: CachePadded<LeadWord>,
-    leader: Mutex<Option<loom::Arc<Parker>>>,
+    leader: Mutex<Option<Leader>>,
     /// Of which process it is.
     birth: Birth,
 }
@@ -79,6 +79,19 @@ struct LeadWord {
     taken: AtomicBool,
     /// Until when the leader sleeps, in nanoseconds of the clock.
     deadline: AtomicU64,
+}
+
+/// Who sleeps as the leader.
+struct Leader {
+    parker: loom::Arc<Parker>,
+    place: Option<Place>,
+}
+
+/// A thread of the runtime's own, and the processor on which it went to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) thread: u32,
+    pub(crate) cpu: u32,
 }
 
 /// The leader, if there is one, does not sleep.
@@ -231,9 +244,26 @@ impl Driver {
 
     /// Wakes the leader, if there is one.
     pub(crate) fn rouse(&self) {
-        let leader = self.leader.lock().clone();
-        if let Some(leader) = leader {
-            leader.unpark();
+        let parker = self.leader.lock().as_ref().map(|leader| leader.parker.clone());
+        if let Some(parker) = parker {
+            parker.unpark();
+        }
+    }
+
+    /// Where the leader sleeps, if it has said so.
+    pub(crate) fn place_of_leader(&self) -> Option<Place> {
+        self.leader.lock().as_ref()?.place
+    }
+
+    /// Calls `f` with the leader and with the time at which it was to wake up, if it has said where it sleeps and is there
+    /// still so long after that. Until `f` returns it runs nothing but its way out of the sleep.
+    pub(crate) fn with_late_leader(&self, by: Duration, f: impl FnOnce(Place, u64, &Parker)) {
+        let leader = self.leader.lock();
+        let Some(Leader { parker, place: Some(place) }) = &*leader else { return };
+        let deadline = self.lead.deadline.load(Ordering::Relaxed);
+        let late = deadline.saturating_add(duration_to_ns(by));
+        if deadline != AWAKE && !self.clock.is_paused() && self.clock.now() > late {
+            f(*place, deadline, parker);
         }
     }
 
@@ -250,10 +280,11 @@ pub(crate) struct Lead<'a>(&'a Driver);
 pub(crate) struct Batch(Option<(Arc<Reactor>, Events)>);
 
 impl Lead<'_> {
-    /// Sleeps until an event, the next deadline, or a token for `parker`.
-    pub(crate) fn sleep(&self, parker: &loom::Arc<Parker>) -> Batch {
+    /// Sleeps until an event, the next deadline, or a token for `parker`. A thread with a place may be moved from there if it
+    /// does not wake up in time.
+    pub(crate) fn sleep(&self, parker: &loom::Arc<Parker>, place: Option<Place>) -> Batch {
         let driver = self.0;
-        *driver.leader.lock() = Some(parker.clone());
+        *driver.leader.lock() = Some(Leader { parker: parker.clone(), place });
         let deadline = self.publish();
         let reactor = driver.current_reactor();
         let timeout = self.timeout(deadline);
@@ -311,6 +342,7 @@ impl Lead<'_> {
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
+        // Before this thread runs anything: whoever is about to move it has done so then.
         *self.0.leader.lock() = None;
         // ORDERING: Release, pairs with the exchange in `lead`.
         self.0.lead.taken.store(false, Ordering::Release);
@@ -343,5 +375,70 @@ pub(crate) fn wake(waker: Waker) {
     assert_none_held();
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         drop_quietly(payload);
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+impl Lead<'_> {
+    /// Looks as if a thread slept here, and was to wake up at this time of the clock.
+    pub(crate) fn pretend_to_sleep(&self, parker: &loom::Arc<Parker>, place: Option<Place>, deadline: u64) {
+        *self.0.leader.lock() = Some(Leader { parker: parker.clone(), place });
+        self.0.lead.deadline.store(deadline, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    const LATE: Duration = Duration::from_secs(1);
+
+    const PLACE: Place = Place { thread: 1, cpu: 0 };
+
+    /// Whether a leader is late that was to wake up at this time.
+    fn is_late(driver: &Driver, place: Option<Place>, deadline: u64) -> bool {
+        let lead = driver.lead().unwrap();
+        lead.pretend_to_sleep(&Parker::new(), place, deadline);
+        let mut late = false;
+        driver.with_late_leader(LATE, |_, _, _| late = true);
+        late
+    }
+
+    fn ago(driver: &Driver, time: Duration) -> u64 {
+        driver.clock().now() - duration_to_ns(time)
+    }
+
+    #[test]
+    fn a_leader_is_late_that_sleeps_long_after_its_deadline() {
+        let driver = Driver::new(1);
+        assert!(is_late(&driver, Some(PLACE), ago(&driver, 2 * LATE)));
+        assert!(!is_late(&driver, Some(PLACE), ago(&driver, Duration::ZERO)));
+    }
+
+    #[test]
+    fn a_leader_without_a_deadline_and_one_that_is_awake_are_not_late() {
+        let driver = Driver::new(1);
+        assert!(!is_late(&driver, Some(PLACE), u64::MAX));
+        assert!(!is_late(&driver, Some(PLACE), AWAKE));
+    }
+
+    #[test]
+    fn a_leader_that_has_not_said_where_it_sleeps_is_left_alone() {
+        let driver = Driver::new(1);
+        assert!(!is_late(&driver, None, ago(&driver, 2 * LATE)));
+    }
+
+    #[test]
+    fn nobody_is_late_by_a_clock_that_stands_still() {
+        let driver = Driver::new(1);
+        driver.pause();
+        assert!(!is_late(&driver, Some(PLACE), ago(&driver, 2 * LATE)));
+    }
+
+    #[test]
+    fn who_lays_the_lead_down_is_not_there_any_more() {
+        let driver = Driver::new(1);
+        is_late(&driver, Some(PLACE), AWAKE);
+        assert_eq!(driver.place_of_leader(), None);
     }
 }

@@ -28,6 +28,7 @@
 mod attend;
 mod context;
 mod core;
+mod cpu;
 mod guest;
 mod idle;
 mod lost;

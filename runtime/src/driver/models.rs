@@ -213,7 +213,7 @@ fn driver() -> (Arc<Driver>, Arc<Parker>) {
 /// One sleep with the lead, and what it brought.
 fn sleep(driver: &Driver, parker: &Arc<Parker>) -> Batch {
     let lead = driver.lead().expect("nobody else leads");
-    lead.sleep(parker)
+    lead.sleep(parker, None)
 }
 
 fn arm(driver: &Driver, deadline: u64) -> Armed {

@@ -1,9 +1,12 @@
 //! What is passed on for workers that are stuck, and when a spare worker comes and goes.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use super::super::core::insist;
+use super::super::cpu::{self, Mover};
 use super::super::{Processor, Shared};
+use super::GRACE;
 
 /// A poll that is younger than this may return by itself before a thread has started.
 const SUMMON_AFTER: u32 = 2;
@@ -27,6 +30,10 @@ pub(super) struct Rescue {
     all_stuck: u32,
     /// When every spare worker was last needed.
     needed: Option<Instant>,
+    /// Made when it is first wanted; `None` in it where there is none.
+    mover: OnceCell<Option<Mover>>,
+    /// Which sleep of a leader was to end last, and to which processor it was fetched.
+    fetched: Option<(u64, u32)>,
 }
 
 impl Rescue {
@@ -83,6 +90,9 @@ impl Rescue {
             // The driver, if it has no leader.
             shared.attend();
         }
+        if self.stuck > 0 {
+            self.fetch_leader(shared);
+        }
         let all_stuck = self.stuck > 0 && self.stuck == awake && !shared.idle.anybody_sleeps();
         self.all_stuck = if all_stuck { self.all_stuck + 1 } else { 0 };
         if self.all_stuck >= SUMMON_AFTER && self.may_summon(shared) && shared.summon() {
@@ -90,6 +100,33 @@ impl Rescue {
             self.all_stuck = 0;
         }
         self.dismiss(shared, now);
+    }
+
+    /// Has the driver's leader wake up here if it sleeps on after its time, while those that could do what it does are stuck.
+    fn fetch_leader(&mut self, shared: &Shared) {
+        shared.driver.with_late_leader(GRACE, |place, deadline, parker| {
+            let Some(here) = cpu::here() else { return };
+            // What has not helped at once does not help when it is done again.
+            if self.fetched.replace((deadline, here)) != Some((deadline, here)) {
+                if let Some(mover) = self.mover() {
+                    mover.fetch(place.thread, || parker.unpark());
+                }
+            }
+        });
+    }
+
+    /// Goes from the processor on which the driver's leader sleeps while workers are stuck: if that does nothing for a while
+    /// neither of the two wakes the other there.
+    pub(super) fn keep_apart(&self, shared: &Shared) {
+        let place = if self.stuck > 0 { shared.driver.place_of_leader() } else { None };
+        let Some(cpu) = place.map(|place| place.cpu).filter(|cpu| cpu::here() == Some(*cpu)) else { return };
+        if let Some(mover) = self.mover() {
+            mover.leave(cpu);
+        }
+    }
+
+    fn mover(&self) -> Option<&Mover> {
+        self.mover.get_or_init(Mover::new).as_ref()
     }
 
     /// True if there is something to do for a spare worker, and room for one.
@@ -108,5 +145,40 @@ impl Rescue {
         } else if self.needed.is_none_or(|needed| now - needed >= STAYS) {
             shared.dismiss();
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(runtime_loom)))]
+mod tests {
+    use std::sync::{LazyLock, mpsc};
+    use std::thread;
+
+    use super::super::super::Flavor;
+    use super::*;
+    use crate::parker::Parker;
+    use crate::thread_id::ThreadId;
+
+    #[test]
+    fn a_leader_that_sleeps_on_after_its_deadline_is_woken_while_somebody_is_stuck() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
+        let (tell, told) = mpsc::channel();
+        let sleeper = thread::spawn(move || {
+            let parker = Parker::new();
+            let lead = SHARED.driver.lead().unwrap();
+            let place = cpu::place();
+            lead.pretend_to_sleep(&parker, place, 1);
+            tell.send(place.unwrap().thread).unwrap();
+            parker.park();
+            tell.send(0).unwrap();
+        });
+        let thread = ThreadId::of(told.recv().unwrap()).unwrap();
+        while thread.is_runnable() == Some(true) {
+            thread::yield_now();
+        }
+        let mut rescue = Rescue::default();
+        rescue.stuck(false);
+        rescue.end(&SHARED, 2, Instant::now());
+        told.recv_timeout(Duration::from_secs(60)).expect("it is woken");
+        sleeper.join().unwrap();
     }
 }

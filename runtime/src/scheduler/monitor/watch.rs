@@ -125,6 +125,8 @@ impl Watch {
         }
         // After the help, because the handler is the user's code.
         self.hand_over(stalls);
+        // Last, because where it goes there may be others before it.
+        self.rescue.keep_apart(shared);
         self.next(awake, hurry, doubt)
     }
 
