@@ -198,6 +198,7 @@ impl Context {
                 let driver = &self.shared.driver;
                 // Perhaps without a seat, when all others sleep: those who are to be woken are in no timer any more.
                 self.shared.while_held(|| driver.timers().fire_all(driver.clock().now()));
+                self.shared.monitor.fired(self.shared);
             }
         });
     }

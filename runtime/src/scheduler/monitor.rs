@@ -151,7 +151,17 @@ impl Monitor {
     #[inline]
     pub(super) fn stir(&self, shared: &Shared) {
         if self.on.load(Ordering::Relaxed) {
-            self.alarm.stir(|| self.patience(shared));
+            self.alarm.stir(|| self.patience_after(shared, shared.driver.clock().now()));
+        }
+    }
+
+    /// Timers were fired. The one that is next now may be sooner than the next look.
+    pub(super) fn fired(&self, shared: &Shared) {
+        if self.on.load(Ordering::Relaxed) {
+            let until_timer = self.until_timer(shared, 0);
+            if until_timer < PATIENCE {
+                self.alarm.look_by(Instant::now() + until_timer);
+            }
         }
     }
 
@@ -189,16 +199,27 @@ impl Monitor {
 
     /// How long the monitor may sleep while nobody is known to keep anything.
     fn patience(&self, shared: &Shared) -> Duration {
+        self.patience_after(shared, 0)
+    }
+
+    /// The same, if somebody sees to the timers that are due at `seen_to`: whoever is taken up for those is about to
+    /// [fire](Self::fired) them. A look so soon is dear, and most of those who are taken up for a timer sleep again before it.
+    fn patience_after(&self, shared: &Shared, seen_to: u64) -> Duration {
         if self.is_wary(Instant::now()) {
             return LOOK;
         }
-        let driver = &shared.driver;
-        let until_timer = match driver.timers().next() {
-            _ if driver.clock().is_paused() => Duration::MAX,
-            next => Duration::from_nanos(next.saturating_sub(driver.clock().now())).saturating_add(GRACE),
-        };
         let report_after = Duration::from_nanos(self.report_after.load(Ordering::Relaxed));
-        tick::nearest(PATIENCE).min(until_timer).min(LOOK.max(report_after / 4))
+        tick::nearest(PATIENCE).min(self.until_timer(shared, seen_to)).min(LOOK.max(report_after / 4))
+    }
+
+    /// How long it is until the monitor looks after the next timer, unless that was due at `seen_to`.
+    fn until_timer(&self, shared: &Shared, seen_to: u64) -> Duration {
+        let driver = &shared.driver;
+        let next = driver.timers().next();
+        if next <= seen_to || next == u64::MAX || driver.clock().is_paused() {
+            return Duration::MAX;
+        }
+        Duration::from_nanos(next.saturating_sub(driver.clock().now())).saturating_add(GRACE)
     }
 
     /// Sleeps until some worker is awake.
@@ -375,13 +396,41 @@ mod tests {
         assert!(is_patient(&shared(Some(100 * PATIENCE))));
     }
 
+    /// Arms a timer for so long from now; returns its time.
+    fn arm(shared: &Shared, after: Duration) -> u64 {
+        shared.driver.open();
+        let now = shared.driver.clock().now();
+        let deadline = now + crate::driver::duration_to_ns(after);
+        shared.driver.timers().arm(0, now, deadline, std::task::Waker::noop()).unwrap().deadline
+    }
+
+    #[test]
+    fn who_is_taken_up_for_a_timer_sees_to_it_and_not_to_the_next() {
+        let shared = shared(None);
+        let deadline = arm(&shared, PATIENCE / 2);
+        let after = |seen_to| shared.monitor.patience_after(&shared, seen_to);
+        assert!((PATIENCE / 2..=PATIENCE * 3 / 2).contains(&after(deadline)));
+        assert!(after(deadline - 1) <= PATIENCE / 2 + GRACE + LOOK);
+    }
+
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    #[test]
+    fn a_monitor_looks_after_the_timer_that_is_next_when_others_were_fired() {
+        let shared =
+            Shared { monitor: Monitor { alarm: alarm::testing::rung(), ..Monitor::new() }, ..shared(None) };
+        shared.monitor.open(Options { rescue: true, report_after: None });
+        let before = alarm::testing::due(&shared.monitor.alarm);
+        shared.monitor.fired(&shared);
+        assert_eq!(alarm::testing::due(&shared.monitor.alarm), before, "there is no other");
+        arm(&shared, PATIENCE / 2);
+        shared.monitor.fired(&shared);
+        assert!(alarm::testing::due(&shared.monitor.alarm) < before);
+    }
+
     #[test]
     fn a_monitor_looks_soon_after_the_next_timer() {
         let shared = shared(None);
-        shared.driver.open();
-        let now = shared.driver.clock().now();
-        let deadline = now + PATIENCE.as_nanos() as u64 / 2;
-        let _armed = shared.driver.timers().arm(0, now, deadline, std::task::Waker::noop());
+        arm(&shared, PATIENCE / 2);
         assert!(patience(&shared) <= PATIENCE / 2 + GRACE + LOOK);
         shared.driver.pause();
         assert!(is_patient(&shared));

@@ -218,6 +218,23 @@ impl Alarm {
         }
     }
 
+    /// The next look is to be at `then` at the latest.
+    pub(super) fn look_by(&self, then: Instant) {
+        if self.state.load(Ordering::Relaxed) == RUNG && self.is_due_after(then) {
+            self.set_sooner(then);
+        }
+    }
+
+    #[cold]
+    fn set_sooner(&self, then: Instant) {
+        let mut clock = self.clock.lock();
+        if self.is_due_after(then) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
+            let now = Instant::now();
+            // A timer that cannot be set goes off.
+            let _ = self.set(&mut clock, now, then.saturating_duration_since(now));
+        }
+    }
+
     /// True if whoever keeps a task from others is to [tell](Self::tell).
     #[inline]
     pub(super) fn is_curious(&self) -> bool {
