@@ -335,7 +335,7 @@ pub async fn settle() {
 /// Without `/proc`.
 #[must_use]
 pub fn threads() -> usize {
-    fs::read_dir("/proc/self/task").expect("/proc").count()
+    threads_named("")
 }
 
 /// How many of the process's threads have a name that begins so. The system keeps 15 bytes of a name.
@@ -415,6 +415,9 @@ pub fn child(test: &str, environment: &[(&str, &str)]) -> Output {
     command.output().expect("the test starts again")
 }
 
+/// A child that is killed says nothing: one that waits for longer than [`PATIENCE`] has said so before that.
+const KILL: Duration = PATIENCE.saturating_mul(2);
+
 /// How [`child`] starts a test, for those who talk to it meanwhile. A child that hangs is killed.
 ///
 /// # Panics
@@ -423,7 +426,7 @@ pub fn child(test: &str, environment: &[(&str, &str)]) -> Output {
 pub fn child_command(test: &str) -> Command {
     let mut command = Command::new("timeout");
     command
-        .args(["--signal=KILL", "30"])
+        .args(["--signal=KILL", &KILL.as_secs().to_string()])
         .arg(std::env::current_exe().expect("the test's own path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1");
