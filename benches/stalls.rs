@@ -89,6 +89,8 @@ fn compare<P: Net + Time>(runs: usize, mut between: impl FnMut()) {
 fn show_gaps(who: &str, gaps: Vec<Gap>) {
     show(who, "ticker, worst gap", gaps.iter().map(|gap| gap.whole).collect());
     show(who, "  less what was lost", gaps.iter().map(|gap| gap.served).collect());
+    let worst = gaps.iter().max_by_key(|gap| gap.served).expect("it ran");
+    println!("{who:<8}  the worst of these began {:.0?} after the ticker", worst.after);
 }
 
 fn show(who: &str, what: &str, mut seen: Vec<Duration>) {
@@ -124,16 +126,21 @@ impl Ticks {
             let pairs = one.iter().flat_map(|one| other.iter().map(move |other| (one, other)));
             pairs.map(|(one, other)| common(&[*gap, *one, *other])).sum()
         };
-        let worst =
-            |length: &dyn Fn(&Span) -> Duration| self.gaps.iter().map(length).max().expect("it ticks");
-        Gap { whole: worst(&|gap| gap.1 - gap.0), served: worst(&|gap| gap.1 - gap.0 - lost(gap)) }
+        let lengths = self.gaps.iter().map(|gap| gap.1 - gap.0);
+        let whole = lengths.max().expect("it ticks");
+        let served = self.gaps.iter().map(|gap| (gap.1 - gap.0 - lost(gap), gap.0));
+        let (served, from) = served.max().expect("it ticks");
+        Gap { whole, served, after: from - self.gaps[0].0 }
     }
 }
 
+/// The worst one of a run.
 struct Gap {
     whole: Duration,
     /// Less what was lost.
     served: Duration,
+    /// Whether the computing had just begun then, or ended.
+    after: Duration,
 }
 
 /// The time that is in all of them.

@@ -260,6 +260,8 @@ impl Driver {
     pub(crate) fn with_late_leader(&self, by: Duration, f: impl FnOnce(Place, u64, &Parker)) {
         let leader = self.leader.lock();
         let Some(Leader { parker, place: Some(place) }) = &*leader else { return };
+        // ORDERING: Relaxed. Of this leader or AWAKE, never of one before it, which the lock orders; and if this one has woken up
+        // meanwhile it waits for the lock.
         let deadline = self.lead.deadline.load(Ordering::Relaxed);
         let late = deadline.saturating_add(duration_to_ns(by));
         if deadline != AWAKE && !self.clock.is_paused() && self.clock.now() > late {

@@ -415,9 +415,6 @@ pub fn child(test: &str, environment: &[(&str, &str)]) -> Output {
     command.output().expect("the test starts again")
 }
 
-/// A child that is killed says nothing: one that waits for longer than [`PATIENCE`] has said so before that.
-const KILL: Duration = PATIENCE.saturating_mul(2);
-
 /// How [`child`] starts a test, for those who talk to it meanwhile. A child that hangs is killed.
 ///
 /// # Panics
@@ -426,7 +423,7 @@ const KILL: Duration = PATIENCE.saturating_mul(2);
 pub fn child_command(test: &str) -> Command {
     let mut command = Command::new("timeout");
     command
-        .args(["--signal=KILL", &KILL.as_secs().to_string()])
+        .args(["--signal=KILL", "30"])
         .arg(std::env::current_exe().expect("the test's own path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1");

@@ -346,6 +346,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::driver::duration_to_ns;
 
     fn shared(report_after: Option<Duration>) -> Shared {
         let shared = Shared::new(Flavor::MultiThread, 2, 0);
@@ -400,7 +401,7 @@ mod tests {
     fn arm(shared: &Shared, after: Duration) -> u64 {
         shared.driver.open();
         let now = shared.driver.clock().now();
-        let deadline = now + crate::driver::duration_to_ns(after);
+        let deadline = now + duration_to_ns(after);
         shared.driver.timers().arm(0, now, deadline, std::task::Waker::noop()).unwrap().deadline
     }
 
