@@ -213,7 +213,7 @@ impl Timers {
         }
         let (mut due, mut fired) = (Woken::new(), 0);
         loop {
-            let more = shard.fire_batch(now, &mut due);
+            let more = self.fire_batch(shard, now, &mut due);
             fired += due.len();
             due.drain(..).for_each(wake);
             if !more {
@@ -225,6 +225,26 @@ impl Timers {
     /// As [`fire`](Self::fire), on all shards.
     pub(crate) fn fire_all(&self, now: u64) -> usize {
         (0..self.shards.len()).map(|shard| self.fire(shard, now)).sum()
+    }
+
+    /// Takes a few wakers out that are due; true if there are more.
+    fn fire_batch(&self, shard: &Shard, now: u64, due: &mut Woken) -> bool {
+        let mut wheel = shard.wheel.lock();
+        // As in `arm`. A wheel that `close` has emptied stays where it is: the next runtime's clock may be behind this one.
+        if !self.is_open() && !mutant!("fires_after_the_close") {
+            return false;
+        }
+        if mutant!("timer_elapsed_before_unlink") {
+            shard.elapsed.store(now, Ordering::Release);
+            drop(wheel);
+            wheel = shard.wheel.lock();
+        }
+        let more = wheel.expire(now, due, BATCH);
+        // ORDERING: Relaxed, under the lock.
+        shard.next.store(wheel.next(), Ordering::Relaxed);
+        // ORDERING: Release, pairs with `is_fired`.
+        shard.elapsed.store(wheel.elapsed(), Ordering::Release);
+        more
     }
 
     /// How many timers are armed.
@@ -271,24 +291,6 @@ impl Timers {
 
     fn is_open(&self) -> bool {
         self.phase.load(Ordering::Relaxed) % 2 == 1
-    }
-}
-
-impl Shard {
-    /// Takes a few wakers out that are due; true if there are more.
-    fn fire_batch(&self, now: u64, due: &mut Woken) -> bool {
-        let mut wheel = self.wheel.lock();
-        if mutant!("timer_elapsed_before_unlink") {
-            self.elapsed.store(now, Ordering::Release);
-            drop(wheel);
-            wheel = self.wheel.lock();
-        }
-        let more = wheel.expire(now, due, BATCH);
-        // ORDERING: Relaxed, under the lock.
-        self.next.store(wheel.next(), Ordering::Relaxed);
-        // ORDERING: Release, pairs with `is_fired`.
-        self.elapsed.store(wheel.elapsed(), Ordering::Release);
-        more
     }
 }
 

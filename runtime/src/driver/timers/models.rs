@@ -182,3 +182,20 @@ fn a_timer_that_meets_the_close_is_woken_or_refused() {
         assert_eq!(timers.len(), 0);
     });
 }
+
+#[test]
+fn what_fires_beside_a_close_moves_no_wheel_of_the_next_runtime() {
+    ::loom::model(|| {
+        let timers = Arc::new(Timers::new(1));
+        timers.arm(0, 0, EARLY, Waker::noop());
+        let other = {
+            let timers = timers.clone();
+            thread::spawn(move || timers.fire(0, LATE))
+        };
+        timers.close();
+        other.join().unwrap();
+        timers.open();
+        timers.arm(0, 0, EARLY, Waker::noop());
+        assert_eq!(timers.next(), EARLY);
+    });
+}

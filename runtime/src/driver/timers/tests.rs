@@ -158,6 +158,25 @@ fn a_clock_that_went_back_between_two_runtimes_fires_nothing_early() {
 }
 
 #[test]
+fn a_clock_that_went_back_fires_nothing_early_though_the_close_came_in_the_middle_of_a_batch() {
+    struct Closes(Arc<Timers>);
+    impl Wake for Closes {
+        fn wake(self: Arc<Self>) {
+            self.0.close();
+        }
+    }
+    let timers = Arc::new(Timers::new(1));
+    let closes = Waker::from(Arc::new(Closes(timers.clone())));
+    for _ in 0..=BATCH {
+        timers.arm(0, 0, MS, &closes).unwrap();
+    }
+    assert_eq!(timers.fire(0, 60_000 * MS), BATCH);
+    timers.open();
+    let armed = timers.arm(0, MS, 2 * MS, Waker::noop()).unwrap();
+    assert!(!timers.is_fired(&armed) && timers.next() == armed.deadline);
+}
+
+#[test]
 fn under_a_virtual_clock_deadlines_are_exact() {
     let timers = Timers::new(1);
     timers.set_exact();
