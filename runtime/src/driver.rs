@@ -46,6 +46,7 @@ use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::loom::lock::{Mutex, assert_none_held};
 use crate::loom::mutant;
 use crate::parker::{Bed, Parker};
+use crate::whereabouts::Whereabouts;
 
 pub(crate) use clock::{Clock, Reading, duration_to_ns, from_ns, to_ns};
 pub(crate) use reactor::{Reactor, Registration};
@@ -84,14 +85,15 @@ struct LeadWord {
 /// Who sleeps as the leader.
 struct Leader {
     parker: loom::Arc<Parker>,
-    place: Option<Place>,
+    whereabouts: Option<loom::Arc<Whereabouts>>,
 }
 
-/// A thread of the runtime's own, and the processor on which it went to sleep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) thread: u32,
-    pub(crate) cpu: u32,
+/// A leader that sleeps after it was to wake up.
+pub(crate) struct Late {
+    pub(crate) parker: loom::Arc<Parker>,
+    pub(crate) whereabouts: loom::Arc<Whereabouts>,
+    /// When that was.
+    pub(crate) deadline: u64,
 }
 
 /// The leader, if there is one, does not sleep.
@@ -250,23 +252,21 @@ impl Driver {
         }
     }
 
-    /// Where the leader sleeps, if it has said so.
-    pub(crate) fn place_of_leader(&self) -> Option<Place> {
-        self.leader.lock().as_ref()?.place
+    /// The processor on which the leader sleeps, if it has said so.
+    pub(crate) fn leader_sleeps_on(&self) -> Option<u32> {
+        self.leader.lock().as_ref()?.whereabouts.as_ref()?.sleeps_on()
     }
 
-    /// Calls `f` with the leader and with the time at which it was to wake up, if it has said where it sleeps and is there
-    /// still so long after that. Until `f` returns it runs nothing but its way out of the sleep.
-    pub(crate) fn with_late_leader(&self, by: Duration, f: impl FnOnce(Place, u64, &Parker)) {
+    /// The leader, if it has said where it sleeps and sleeps on so long after the time at which it was to wake up.
+    pub(crate) fn late_leader(&self, by: Duration) -> Option<Late> {
         let leader = self.leader.lock();
-        let Some(Leader { parker, place: Some(place) }) = &*leader else { return };
-        // ORDERING: Relaxed. Of this leader or AWAKE, never of one before it, which the lock orders; and if this one has woken up
-        // meanwhile it waits for the lock.
+        let Leader { parker, whereabouts } = leader.as_ref()?;
+        let whereabouts = whereabouts.clone()?;
+        // ORDERING: Relaxed. Of this leader or AWAKE, never of one before it, which the lock orders.
         let deadline = self.lead.deadline.load(Ordering::Relaxed);
         let late = deadline.saturating_add(duration_to_ns(by));
-        if deadline != AWAKE && !self.clock.is_paused() && self.clock.now() > late {
-            f(*place, deadline, parker);
-        }
+        let sleeps_on = deadline != AWAKE && !self.clock.is_paused() && self.clock.now() > late;
+        sleeps_on.then(|| Late { parker: parker.clone(), whereabouts, deadline })
     }
 
     fn current_reactor(&self) -> Option<Arc<Reactor>> {
@@ -282,15 +282,20 @@ pub(crate) struct Lead<'a>(&'a Driver);
 pub(crate) struct Batch(Option<(Arc<Reactor>, Events)>);
 
 impl Lead<'_> {
-    /// Sleeps until an event, the next deadline, or a token for `parker`. A thread with a place may be moved from there if it
-    /// does not wake up in time.
-    pub(crate) fn sleep(&self, parker: &loom::Arc<Parker>, place: Option<Place>) -> Batch {
+    /// Sleeps until an event, the next deadline, or a token for `parker`. A thread that says where it sleeps may be brought
+    /// elsewhere if it does not wake up in time.
+    pub(crate) fn sleep(
+        &self,
+        parker: &loom::Arc<Parker>,
+        whereabouts: Option<&loom::Arc<Whereabouts>>,
+    ) -> Batch {
         let driver = self.0;
-        *driver.leader.lock() = Some(Leader { parker: parker.clone(), place });
+        *driver.leader.lock() = Some(Leader { parker: parker.clone(), whereabouts: whereabouts.cloned() });
         let deadline = self.publish();
         let reactor = driver.current_reactor();
         let timeout = self.timeout(deadline);
         let mut batch = Batch(None);
+        let asleep = whereabouts.map(|whereabouts| whereabouts.fall_asleep());
         if timeout != Some(Duration::ZERO) || reactor.is_some() {
             match reactor {
                 Some(reactor) => {
@@ -303,6 +308,7 @@ impl Lead<'_> {
                 },
             }
         }
+        drop(asleep);
         driver.lead.deadline.store(AWAKE, Ordering::Relaxed);
         batch
     }
@@ -344,7 +350,6 @@ impl Lead<'_> {
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        // Before this thread runs anything: whoever is about to move it has done so then.
         *self.0.leader.lock() = None;
         // ORDERING: Release, pairs with the exchange in `lead`.
         self.0.lead.taken.store(false, Ordering::Release);
@@ -383,27 +388,28 @@ pub(crate) fn wake(waker: Waker) {
 #[cfg(all(test, not(runtime_loom)))]
 impl Lead<'_> {
     /// Looks as if a thread slept here, and was to wake up at this time of the clock.
-    pub(crate) fn pretend_to_sleep(&self, parker: &loom::Arc<Parker>, place: Option<Place>, deadline: u64) {
-        *self.0.leader.lock() = Some(Leader { parker: parker.clone(), place });
+    pub(crate) fn pretend_to_sleep(
+        &self,
+        parker: &loom::Arc<Parker>,
+        whereabouts: Option<&loom::Arc<Whereabouts>>,
+        deadline: u64,
+    ) {
+        *self.0.leader.lock() = Some(Leader { parker: parker.clone(), whereabouts: whereabouts.cloned() });
         self.0.lead.deadline.store(deadline, Ordering::Relaxed);
     }
 }
 
-#[cfg(all(test, not(runtime_loom)))]
+#[cfg(all(test, target_os = "linux", not(runtime_loom)))]
 mod tests {
     use super::*;
 
     const LATE: Duration = Duration::from_secs(1);
 
-    const PLACE: Place = Place { thread: 1, cpu: 0 };
-
     /// Whether a leader is late that was to wake up at this time.
-    fn is_late(driver: &Driver, place: Option<Place>, deadline: u64) -> bool {
+    fn is_late(driver: &Driver, whereabouts: Option<&loom::Arc<Whereabouts>>, deadline: u64) -> bool {
         let lead = driver.lead().unwrap();
-        lead.pretend_to_sleep(&Parker::new(), place, deadline);
-        let mut late = false;
-        driver.with_late_leader(LATE, |_, _, _| late = true);
-        late
+        lead.pretend_to_sleep(&Parker::new(), whereabouts, deadline);
+        driver.late_leader(LATE).is_some_and(|late| late.deadline == deadline)
     }
 
     fn ago(driver: &Driver, time: Duration) -> u64 {
@@ -412,16 +418,16 @@ mod tests {
 
     #[test]
     fn a_leader_is_late_that_sleeps_long_after_its_deadline() {
-        let driver = Driver::new(1);
-        assert!(is_late(&driver, Some(PLACE), ago(&driver, 2 * LATE)));
-        assert!(!is_late(&driver, Some(PLACE), ago(&driver, Duration::ZERO)));
+        let (driver, place) = (Driver::new(1), Whereabouts::new());
+        assert!(is_late(&driver, place.as_ref(), ago(&driver, 2 * LATE)));
+        assert!(!is_late(&driver, place.as_ref(), ago(&driver, Duration::ZERO)));
     }
 
     #[test]
     fn a_leader_without_a_deadline_and_one_that_is_awake_are_not_late() {
-        let driver = Driver::new(1);
-        assert!(!is_late(&driver, Some(PLACE), u64::MAX));
-        assert!(!is_late(&driver, Some(PLACE), AWAKE));
+        let (driver, place) = (Driver::new(1), Whereabouts::new());
+        assert!(!is_late(&driver, place.as_ref(), u64::MAX));
+        assert!(!is_late(&driver, place.as_ref(), AWAKE));
     }
 
     #[test]
@@ -432,15 +438,20 @@ mod tests {
 
     #[test]
     fn nobody_is_late_by_a_clock_that_stands_still() {
-        let driver = Driver::new(1);
+        let (driver, place) = (Driver::new(1), Whereabouts::new());
         driver.pause();
-        assert!(!is_late(&driver, Some(PLACE), ago(&driver, 2 * LATE)));
+        assert!(!is_late(&driver, place.as_ref(), ago(&driver, 2 * LATE)));
     }
 
     #[test]
     fn who_lays_the_lead_down_is_not_there_any_more() {
-        let driver = Driver::new(1);
-        is_late(&driver, Some(PLACE), AWAKE);
-        assert_eq!(driver.place_of_leader(), None);
+        let (driver, place) = (Driver::new(1), Whereabouts::new().unwrap());
+        let asleep = place.fall_asleep();
+        let lead = driver.lead().unwrap();
+        lead.pretend_to_sleep(&Parker::new(), Some(&place), AWAKE);
+        assert!(driver.leader_sleeps_on().is_some());
+        drop(lead);
+        assert_eq!(driver.leader_sleeps_on(), None);
+        drop(asleep);
     }
 }

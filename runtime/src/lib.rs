@@ -58,12 +58,14 @@ mod loom;
 mod rng;
 mod thread_id;
 
+mod cpu;
 mod error;
 mod id;
 
 mod context;
 mod coop;
 mod parker;
+mod whereabouts;
 
 mod cell;
 mod promise;

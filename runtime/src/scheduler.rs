@@ -28,7 +28,6 @@
 mod attend;
 mod context;
 mod core;
-mod cpu;
 mod guest;
 mod idle;
 mod lost;

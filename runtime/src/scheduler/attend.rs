@@ -17,12 +17,14 @@ use std::ptr;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::Shared;
 use super::context::{self, Context};
-use super::{Shared, cpu};
 use crate::context::is_async;
-use crate::driver::{Armed, Batch, Driver, Lead, Place, Precise};
+use crate::cpu;
+use crate::driver::{Armed, Batch, Driver, Lead, Precise};
 use crate::loom::atomic::{Ordering, fence};
-use crate::loom::mutant;
+use crate::loom::{Arc, mutant};
+use crate::whereabouts::Whereabouts;
 
 /// An injected task waits for so many others at most, less one.
 const HOUSEKEEPING: u32 = 8;
@@ -271,16 +273,19 @@ impl Context {
         } else if self.guest && driver.timers().next() != u64::MAX {
             self.precise.get_or_init(Precise::set);
         }
-        let batch = lead.sleep(&self.parker, self.place());
+        let batch = lead.sleep(&self.parker, self.seen_to());
         let timers = driver.timers().next();
         Found { batch: Some(batch), timers: timers != u64::MAX && timers <= driver.clock().now() }
     }
 
-    /// Where this thread goes to sleep, if it is the runtime's own, is to wake up in time, and somebody sees to that.
-    fn place(&self) -> Option<Place> {
+    /// Where this thread is said to sleep, if it is the runtime's own, is to wake up in time, and somebody sees to that.
+    fn seen_to(&self) -> Option<&Arc<Whereabouts>> {
         let shared = self.shared;
         let is_seen_to = !self.guest && shared.monitor.rescues();
-        if is_seen_to && shared.driver.timers().next() != u64::MAX { cpu::place() } else { None }
+        if !is_seen_to || shared.driver.timers().next() == u64::MAX {
+            return None;
+        }
+        self.whereabouts.get_or_init(|| cpu::here().and_then(|_| Whereabouts::new())).as_ref()
     }
 }
 

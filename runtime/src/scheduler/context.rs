@@ -11,6 +11,7 @@ use super::throttle::Throttle;
 use crate::driver::Precise;
 use crate::loom::{Arc, local};
 use crate::parker::Parker;
+use crate::whereabouts::Whereabouts;
 
 /// The run loop's frame.
 pub(super) struct Context {
@@ -32,6 +33,8 @@ pub(super) struct Context {
     pub(super) holds: Cell<bool>,
     /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
     pub(super) precise: OnceCell<Precise>,
+    /// Made when this thread first sleeps for timers while somebody sees to it that it wakes up; `None` in it where nobody can.
+    pub(super) whereabouts: OnceCell<Option<Arc<Whereabouts>>>,
     /// The context that this one is nested in.
     outer: Cell<*const Context>,
 }
@@ -50,6 +53,7 @@ impl Context {
             batches: Cell::new(false),
             holds: Cell::new(false),
             precise: OnceCell::new(),
+            whereabouts: OnceCell::new(),
             outer: Cell::new(ptr::null()),
         }
     }

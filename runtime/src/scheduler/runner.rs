@@ -73,12 +73,6 @@ impl Runner {
     }
 }
 
-/// The system's number of this thread; `None` if that is ending.
-#[cfg(not(runtime_loom))]
-pub(super) fn own_thread() -> Option<u32> {
-    OWN.try_with(|own| own.thread.get()).ok()
-}
-
 /// What a thread leaves with the workers that it runs, taken back when it ends.
 struct Own {
     thread: Cell<u32>,

@@ -4,9 +4,10 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use super::super::core::insist;
-use super::super::cpu::{self, Mover};
 use super::super::{Processor, Shared};
 use super::GRACE;
+use super::thread_clock::has_processor;
+use crate::cpu::{self, Mover};
 
 /// A poll that is younger than this may return by itself before a thread has started.
 const SUMMON_AFTER: u32 = 2;
@@ -104,22 +105,25 @@ impl Rescue {
 
     /// Has the driver's leader wake up here if it sleeps on after its time, while those that could do what it does are stuck.
     fn fetch_leader(&mut self, shared: &Shared) {
-        shared.driver.with_late_leader(GRACE, |place, deadline, parker| {
-            let Some(here) = cpu::here() else { return };
-            // What has not helped at once does not help when it is done again.
-            if self.fetched.replace((deadline, here)) != Some((deadline, here)) {
-                if let Some(mover) = self.mover() {
-                    mover.fetch(place.thread, || parker.unpark());
-                }
-            }
-        });
+        let Some((late, here)) = shared.driver.late_leader(GRACE).zip(cpu::here()) else { return };
+        // To move a thread that runs takes until its processor sees to it, and that one may be stopped.
+        if late.whereabouts.number().is_some_and(has_processor) {
+            return;
+        }
+        // What has not helped at once does not help when it is done again.
+        if self.fetched.replace((late.deadline, here)) == Some((late.deadline, here)) {
+            return;
+        }
+        if self.mover().is_some_and(|mover| late.whereabouts.fetch(mover, here)) {
+            late.parker.unpark();
+        }
     }
 
     /// Goes from the processor on which the driver's leader sleeps while workers are stuck: if that does nothing for a while
     /// neither of the two wakes the other there.
     pub(super) fn keep_apart(&self, shared: &Shared) {
-        let place = if self.stuck > 0 { shared.driver.place_of_leader() } else { None };
-        let Some(cpu) = place.map(|place| place.cpu).filter(|cpu| cpu::here() == Some(*cpu)) else { return };
+        let sleeps_on = if self.stuck > 0 { shared.driver.leader_sleeps_on() } else { None };
+        let Some(cpu) = sleeps_on.filter(|cpu| cpu::here() == Some(*cpu)) else { return };
         if let Some(mover) = self.mover() {
             mover.leave(cpu);
         }
@@ -156,25 +160,26 @@ mod tests {
     use super::super::super::Flavor;
     use super::*;
     use crate::parker::Parker;
-    use crate::thread_id::ThreadId;
+    use crate::whereabouts::Whereabouts;
 
     #[test]
     fn a_leader_that_sleeps_on_after_its_deadline_is_woken_while_somebody_is_stuck() {
+        if thread::available_parallelism().is_ok_and(|processors| processors.get() == 1) {
+            return; // There is nowhere else to be.
+        }
         static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
         let (tell, told) = mpsc::channel();
         let sleeper = thread::spawn(move || {
-            let parker = Parker::new();
+            let (parker, whereabouts) = (Parker::new(), Whereabouts::new().unwrap());
             let lead = SHARED.driver.lead().unwrap();
-            let place = cpu::place();
-            lead.pretend_to_sleep(&parker, place, 1);
-            tell.send(place.unwrap().thread).unwrap();
+            lead.pretend_to_sleep(&parker, Some(&whereabouts), 1);
+            let asleep = whereabouts.fall_asleep();
+            tell.send(()).unwrap();
             parker.park();
-            tell.send(0).unwrap();
+            drop(asleep);
+            tell.send(()).unwrap();
         });
-        let thread = ThreadId::of(told.recv().unwrap()).unwrap();
-        while thread.is_runnable() == Some(true) {
-            thread::yield_now();
-        }
+        told.recv().unwrap();
         let mut rescue = Rescue::default();
         rescue.stuck(false);
         rescue.end(&SHARED, 2, Instant::now());

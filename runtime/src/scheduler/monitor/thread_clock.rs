@@ -23,16 +23,45 @@ pub(super) fn cpu_time(_: u32) -> Option<Duration> {
     None
 }
 
+/// True if the thread runs, and does not only wait for a processor: the system counts what it uses, also on one that is stopped.
+pub(super) fn has_processor(thread: u32) -> bool {
+    let before = cpu_time(thread);
+    before != cpu_time(thread)
+}
+
 #[cfg(all(test, target_os = "linux", not(runtime_loom)))]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::*;
+    use crate::thread_id::ThreadId;
 
     #[test]
     fn a_thread_that_computes_uses_time_and_one_that_is_gone_has_none() {
         let own = || rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
         let before = cpu_time(own()).unwrap();
         while cpu_time(own()).unwrap() - before < Duration::from_millis(1) {}
-        assert_eq!(cpu_time(std::thread::spawn(own).join().unwrap()), None);
+        assert_eq!(cpu_time(thread::spawn(own).join().unwrap()), None);
         assert_eq!(cpu_time(0), None);
+    }
+
+    #[test]
+    fn a_thread_that_runs_has_a_processor_and_one_that_sleeps_has_none() {
+        let own = || rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        assert!(has_processor(own()));
+        let (tell, told) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let sleeper = thread::spawn(move || {
+            tell.send(own()).unwrap();
+            let _ = ended.recv();
+        });
+        let number = told.recv().unwrap();
+        while ThreadId::of(number).unwrap().is_runnable() == Some(true) {
+            thread::yield_now();
+        }
+        assert!(!has_processor(number));
+        drop(end);
+        sleeper.join().unwrap();
     }
 }
