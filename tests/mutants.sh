@@ -39,6 +39,7 @@ reactor_made_quietly          driver::models::a_reactor_made_while_the_leader_fa
 timer_next_after_unlock       driver::timers::models::a_timer_armed_while_somebody_falls_asleep_wakes_it_in_time
 timer_elapsed_before_unlink   driver::timers::models::what_has_fired_is_out_of_the_wheel
 fetched_thread_gets_up_at_once  whereabouts::models::a_thread_that_gets_up_while_it_is_fetched_keeps_no_narrow_set
+note_is_taken_after_an_early_look  whereabouts::models::a_thread_that_gets_up_while_it_is_fetched_again_keeps_no_narrow_set
 fires_after_the_close         driver::timers::models::what_fires_beside_a_close_moves_no_wheel_of_the_next_runtime
 attend_without_fence          scheduler::models::driver::what_was_left_to_the_driver_before_a_call_for_attention_is_seen
 attend_leaves_the_leader_asleep  scheduler::models::driver::a_guest_that_leaves_a_timer_behind_hastens_the_leader

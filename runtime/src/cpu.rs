@@ -6,7 +6,7 @@
 //! better place when it ran.
 //!
 //! So two threads of which one looks after the other are of use on two processors only, and one that is to run elsewhere has to
-//! be told where. Both are done by the set of processors that a thread may use, which is put back soon.
+//! be told where. Both are done by the set of processors that a thread may use, which is put back.
 #![cfg_attr(
     all(target_os = "linux", not(runtime_loom)),
     expect(
@@ -39,6 +39,14 @@ mod linux {
         one: CpuSet,
         /// Nobody has limited it.
         whole: bool,
+    }
+
+    impl Home {
+        /// The same of a thread that is to use that processor, if it may and is not there.
+        pub(crate) fn elsewhere(&self, cpu: u32) -> Option<Home> {
+            let one = one(cpu);
+            (self.all.is_set(cpu as usize) && self.one != one).then(|| Home { one, ..self.clone() })
+        }
     }
 
     /// A thread that may be brought to another processor.
@@ -201,43 +209,51 @@ mod linux {
     }
 }
 
-/// The one thread that a model has somebody bring elsewhere.
+/// The one thread that a model has somebody bring elsewhere. Its processors have numbers above zero.
 #[cfg(runtime_loom)]
 mod modelled {
-    use crate::loom::atomic::{AtomicBool, Ordering};
+    use crate::loom::atomic::{AtomicU32, Ordering};
 
     pub(crate) fn here() -> Option<u32> {
         None
     }
 
     #[derive(Clone, Debug)]
-    pub(crate) struct Home;
+    pub(crate) struct Home(u32);
+
+    impl Home {
+        pub(crate) fn elsewhere(&self, cpu: u32) -> Option<Home> {
+            (self.0 != cpu).then_some(Home(cpu))
+        }
+    }
 
     #[derive(Debug)]
-    pub(crate) struct Thread {
-        confined: AtomicBool,
-    }
+    pub(crate) struct Thread(AtomicU32);
 
     impl Thread {
         pub(crate) fn current() -> Option<Self> {
-            Some(Thread { confined: AtomicBool::new(false) })
+            Some(Thread(AtomicU32::new(0)))
         }
 
         pub(crate) fn number(&self) -> Option<u32> {
             None
         }
 
-        pub(crate) fn confine(&self, _: &Home) -> bool {
-            self.confined.store(true, Ordering::Release);
+        pub(crate) fn confine(&self, home: &Home) -> bool {
+            self.0.store(home.0, Ordering::Release);
             true
         }
 
-        pub(crate) fn is_confined(&self, _: &Home) -> bool {
-            self.confined.load(Ordering::Acquire)
+        pub(crate) fn is_confined(&self, home: &Home) -> bool {
+            self.0.load(Ordering::Acquire) == home.0
+        }
+
+        pub(crate) fn is_free(&self) -> bool {
+            self.0.load(Ordering::Acquire) == 0
         }
 
         pub(crate) fn put_back(&self, _: &Home) {
-            self.confined.store(false, Ordering::Release);
+            self.0.store(0, Ordering::Release);
         }
     }
 
@@ -248,8 +264,8 @@ mod modelled {
             Some(Mover)
         }
 
-        pub(crate) fn home_of(&self, _: &Thread, _: u32) -> Option<Home> {
-            Some(Home)
+        pub(crate) fn home_of(&self, _: &Thread, cpu: u32) -> Option<Home> {
+            Some(Home(cpu))
         }
 
         pub(crate) fn leave(&self, _: u32) {}
@@ -264,6 +280,12 @@ mod unknown {
 
     #[derive(Clone, Debug)]
     pub(crate) enum Home {}
+
+    impl Home {
+        pub(crate) fn elsewhere(&self, _: u32) -> Option<Home> {
+            match *self {}
+        }
+    }
 
     /// There is none.
     #[derive(Debug)]

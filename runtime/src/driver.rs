@@ -88,7 +88,7 @@ struct Leader {
     whereabouts: Option<loom::Arc<Whereabouts>>,
 }
 
-/// A leader that sleeps after it was to wake up.
+/// A leader that sleeps after it was to wake up, or is about to get up.
 pub(crate) struct Late {
     pub(crate) parker: loom::Arc<Parker>,
     pub(crate) whereabouts: loom::Arc<Whereabouts>,

@@ -5,21 +5,22 @@
 //! for threads, and wakes it. The thread itself puts back what it may use, before it runs anything else.
 //!
 //! # Protocol
-//! *Sleeper*: 1. say that it sleeps; 2. sleep; 3. say that it is up. If somebody fetches it, 3 waits until its set of processors was
-//! narrowed, and puts it back.
+//! *Sleeper*: 1. say that it sleeps; 2. sleep; 3. say that it is up. If somebody is fetching it, 3 waits until its set of
+//! processors was narrowed or that has failed; if it was narrowed, 3 puts it back.
 //!
-//! *Who fetches*, one at a time: 1. change ASLEEP to FETCHING; 2. note what the thread may use; 3. narrow that; 4. change FETCHING
-//! to FETCHED; 5. wake it.
+//! *Who fetches*, one at a time: 1. change ASLEEP, or FETCHED if that was to another processor, to FETCHING; 2. note what the
+//! thread may use, and to what it is narrowed; 3. narrow it; 4. change FETCHING to FETCHED; 5. wake it.
 //!
 //! # Why no set stays narrow, and no thread is narrowed that has ended
-//! The sleeper gets up from ASLEEP, and then nobody is in the middle of a fetch nor begins one; or from FETCHED, or with a narrow
-//! set in its hands, and then the one fetch is past its third step. A fetch that sleeps through several sleeps after that finds no
-//! FETCHING that is not its own, because there is one at a time.
+//! The sleeper gets up from ASLEEP, and then nobody is in the middle of a fetch nor begins one; or with the note in its hands,
+//! which it takes only while it sees FETCHED, or has the very set that the note tells: then the fetch that wrote the note is past
+//! its third step. The next one finds no note, and does nothing. A fetch that sleeps through several sleeps after its third step
+//! finds no FETCHING that is not its own, because there is one at a time.
 //!
 //! # Why nobody waits for long
-//! The third step may put the thread in the place of who fetches it, for some milliseconds: it has waited for a processor, or runs
-//! and is moved. So no lock is held meanwhile, and the sleeper need not wait for the fourth step: it sees by its own set that the
-//! third is over. It waits only if it has woken up by itself between the first and the third, some microseconds.
+//! The third step may put the thread in the place of who fetches it, for some milliseconds: it has waited for a processor, or
+//! runs and is moved. So no lock is held meanwhile, and the sleeper need not wait for the fourth step: it sees by its own set that
+//! the third is over. It waits only if it has woken up by itself between the first and the third.
 
 use crate::cpu::{Home, Mover, Thread, here};
 use crate::loom::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -38,6 +39,17 @@ const FETCHING: u8 = 2;
 /// Somebody has, and wakes it.
 const FETCHED: u8 = 3;
 
+/// Whoever is waited for is about to call the system, but may itself have to wait for a processor.
+#[cfg(not(runtime_loom))]
+fn wait_a_moment() {
+    thread::sleep(std::time::Duration::from_micros(50));
+}
+
+#[cfg(runtime_loom)]
+fn wait_a_moment() {
+    thread::yield_now();
+}
+
 /// Of one thread.
 #[derive(Debug)]
 pub(crate) struct Whereabouts {
@@ -53,7 +65,7 @@ pub(crate) struct Whereabouts {
 pub(crate) struct Asleep<'a>(&'a Whereabouts);
 
 impl Whereabouts {
-    /// Of the calling thread; `None` where threads cannot be brought elsewhere.
+    /// Of the calling thread; `None` on systems where threads cannot be brought elsewhere.
     pub(crate) fn new() -> Option<Arc<Self>> {
         let (state, cpu) = (AtomicU8::new(AWAKE), AtomicU32::new(0));
         let thread = Thread::current()?;
@@ -83,47 +95,60 @@ impl Whereabouts {
     /// later. Not for two threads at a time.
     pub(crate) fn fetch(&self, mover: &Mover, cpu: u32) -> bool {
         // ORDERING: Acquire, pairs with `fall_asleep`.
-        if self.state.compare_exchange(ASLEEP, FETCHING, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        let begin =
+            |from| self.state.compare_exchange(from, FETCHING, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let before = if begin(ASLEEP) { ASLEEP } else { FETCHED };
+        if before == FETCHED && !begin(FETCHED) {
             return false;
         }
-        let confined = mover.home_of(&self.thread, cpu).is_some_and(|home| self.confine(home));
-        let next = if confined { FETCHED } else { ASLEEP };
-        // It may be up already. ORDERING: Release, pairs with `get_up`: the set has been narrowed.
+        let again = before == FETCHED;
+        let narrowed = self.note(mover, cpu, again).is_some_and(|home| self.narrow(&home, again));
+        let next = if narrowed { FETCHED } else { before };
+        // It may be up already. ORDERING: Release, pairs with `takes_note`: the set has been narrowed.
         let _ = self.state.compare_exchange(FETCHING, next, Ordering::Release, Ordering::Relaxed);
-        confined
+        narrowed
     }
 
-    /// Lets the thread use one processor only, once it can know what it may use otherwise.
-    fn confine(&self, home: Home) -> bool {
-        *self.home.lock() = Some(home.clone());
-        let confined = self.thread.confine(&home);
-        if !confined {
+    /// Notes what the thread may use and that it is to use that processor, if it may; `None` if there is nothing to do.
+    fn note(&self, mover: &Mover, cpu: u32, again: bool) -> Option<Home> {
+        let mut home = self.home.lock();
+        // What it may use now is no more than what it was narrowed to before.
+        let next = if again { home.as_ref()?.elsewhere(cpu) } else { mover.home_of(&self.thread, cpu) };
+        *home = Some(next?);
+        home.clone()
+    }
+
+    fn narrow(&self, home: &Home, again: bool) -> bool {
+        let narrowed = self.thread.confine(home);
+        if !narrowed && !again {
             *self.home.lock() = None;
         }
-        confined
+        narrowed
     }
 
     fn get_up(&self) {
         // ORDERING: Relaxed, of a sleep that nobody has ended.
         while self.state.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            if mutant!("fetched_thread_gets_up_at_once") || self.comes_home() {
-                // ORDERING: Relaxed, whoever fetches next does so in another sleep.
-                self.state.store(AWAKE, Ordering::Relaxed);
+            let home = self.takes_note();
+            if home.is_some() || mutant!("fetched_thread_gets_up_at_once") {
+                home.inspect(|home| self.thread.put_back(home));
+                // ORDERING: a swap, so that it comes after whatever the fetch writes last.
+                self.state.swap(AWAKE, Ordering::Acquire);
                 return;
             }
-            thread::yield_now();
+            wait_a_moment();
         }
     }
 
-    /// Puts the thread's set back, if it was narrowed.
-    fn comes_home(&self) -> bool {
+    /// What the thread is to put back, once its set was narrowed.
+    fn takes_note(&self) -> Option<Home> {
         // ORDERING: Acquire, pairs with `fetch`.
-        let fetched = self.state.load(Ordering::Acquire) == FETCHED;
+        let is_fetched = || self.state.load(Ordering::Acquire) == FETCHED;
+        let early = mutant!("note_is_taken_after_an_early_look") && is_fetched();
         let mut home = self.home.lock();
-        let Some(all) = home.take_if(|home| fetched || self.thread.is_confined(home)) else { return false };
-        drop(home);
-        self.thread.put_back(&all);
-        true
+        // Under the lock: who begins to fetch it again after this look finds no note.
+        let fetched = early || is_fetched();
+        home.take_if(|home| fetched || self.thread.is_confined(home))
     }
 }
 
@@ -168,6 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn who_was_fetched_can_be_fetched_again_and_keeps_what_it_may_use() {
+        let (whereabouts, mover) = (Whereabouts::new().unwrap(), Mover::new().unwrap());
+        let before = sched_getaffinity(None).unwrap();
+        let asleep = whereabouts.fall_asleep();
+        for cpu in
+            (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| before.count() > 1 && before.is_set(*cpu))
+        {
+            assert!(whereabouts.fetch(&mover, cpu as u32));
+            assert_eq!(here(), Some(cpu as u32));
+        }
+        drop(asleep);
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
+    }
+
+    #[test]
     fn who_is_awake_is_left_alone() {
         let (whereabouts, mover) = (Whereabouts::new().unwrap(), Mover::new().unwrap());
         let before = sched_getaffinity(None).unwrap();
@@ -200,21 +240,43 @@ mod tests {
 #[cfg(all(test, runtime_loom))]
 mod models {
     use super::*;
+    use crate::loom::thread;
+
+    /// Has the thread fetched to these processors, one after the other, by somebody else.
+    fn fetched_to(whereabouts: &Arc<Whereabouts>, processors: &'static [u32]) -> thread::JoinHandle<()> {
+        let whereabouts = whereabouts.clone();
+        thread::spawn(move || {
+            for cpu in processors {
+                whereabouts.fetch(&Mover, *cpu);
+            }
+        })
+    }
 
     #[test]
     fn a_thread_that_gets_up_while_it_is_fetched_keeps_no_narrow_set() {
         ::loom::model(|| {
             let whereabouts = Whereabouts::new().unwrap();
-            let fetcher = {
-                let whereabouts = whereabouts.clone();
-                crate::loom::thread::spawn(move || whereabouts.fetch(&Mover, 0))
-            };
+            let fetcher = fetched_to(&whereabouts, &[1, 2]);
             for _ in 0..2 {
                 drop(whereabouts.fall_asleep());
-                assert!(!whereabouts.thread.is_confined(&Home), "it runs");
+                assert!(whereabouts.thread.is_free(), "it runs");
             }
             fetcher.join().unwrap();
-            assert!(!whereabouts.thread.is_confined(&Home), "and may end");
+            assert!(whereabouts.thread.is_free(), "and may end");
+        });
+    }
+
+    #[test]
+    fn a_thread_that_gets_up_while_it_is_fetched_again_keeps_no_narrow_set() {
+        ::loom::model(|| {
+            let whereabouts = Whereabouts::new().unwrap();
+            let asleep = whereabouts.fall_asleep();
+            assert!(whereabouts.fetch(&Mover, 1));
+            let fetcher = fetched_to(&whereabouts, &[2]);
+            drop(asleep);
+            assert!(whereabouts.thread.is_free(), "it runs");
+            fetcher.join().unwrap();
+            assert!(whereabouts.thread.is_free(), "and may end");
         });
     }
 }

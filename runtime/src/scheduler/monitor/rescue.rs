@@ -111,10 +111,12 @@ impl Rescue {
             return;
         }
         // What has not helped at once does not help when it is done again.
-        if self.fetched.replace((late.deadline, here)) == Some((late.deadline, here)) {
+        let this = (late.deadline, here);
+        if self.fetched == Some(this) {
             return;
         }
         if self.mover().is_some_and(|mover| late.whereabouts.fetch(mover, here)) {
+            self.fetched = Some(this);
             late.parker.unpark();
         }
     }
