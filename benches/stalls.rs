@@ -119,16 +119,18 @@ impl Ticks {
         self.last = now;
     }
 
-    /// The worst gap, as it was and without what was lost to both, whose silences these are.
-    fn worst(&self, silences: &[Vec<Span>; WORKERS]) -> Gap {
-        let [one, other] = silences;
+    /// The worst gap while somebody computed, as it was and without what was lost to both.
+    fn worst(&self, computed: &[Computed; WORKERS]) -> Gap {
+        let [one, other] = computed.each_ref().map(|computed| &computed.silences);
+        let over = |gap: &&Span| computed.iter().any(|computed| !common(&[**gap, computed.span]).is_zero());
+        let gaps: Vec<Span> = self.gaps.iter().filter(over).copied().collect();
         let lost = |gap: &Span| -> Duration {
             let pairs = one.iter().flat_map(|one| other.iter().map(move |other| (one, other)));
             pairs.map(|(one, other)| common(&[*gap, *one, *other])).sum()
         };
-        let lengths = self.gaps.iter().map(|gap| gap.1 - gap.0);
+        let lengths = gaps.iter().map(|gap| gap.1 - gap.0);
         let whole = lengths.max().expect("it ticks");
-        let served = self.gaps.iter().map(|gap| (gap.1 - gap.0 - lost(gap), gap.0));
+        let served = gaps.iter().map(|gap| (gap.1 - gap.0 - lost(gap), gap.0));
         let (served, from) = served.max().expect("it ticks");
         Gap { whole, served, after: from - self.gaps[0].0 }
     }
@@ -165,9 +167,9 @@ fn ticker<P: Net + Time>(peer: &P) -> Gap {
     peer.block_on(async {
         P::sleep(3 * TICK).await;
         let [one, other] = [(); WORKERS].map(|()| P::spawn(async { spin(SPIN) }));
-        let silences = [one.await, other.await];
+        let computed = [one.await, other.await];
         over.store(true, Ordering::Relaxed);
-        ticks.await.worst(&silences)
+        ticks.await.worst(&computed)
     })
 }
 
@@ -185,8 +187,15 @@ fn ticker_of_threads() -> Gap {
     })
 }
 
-/// When it had no processor, for a millisecond and more at once.
-fn spin(time: Duration) -> Vec<Span> {
+/// What a task that computes has seen.
+struct Computed {
+    /// From its begin to its end.
+    span: Span,
+    /// When it had no processor, for a millisecond and more at once.
+    silences: Vec<Span>,
+}
+
+fn spin(time: Duration) -> Computed {
     let begin = Instant::now();
     let mut last = begin;
     let mut silences = Vec::new();
@@ -197,7 +206,7 @@ fn spin(time: Duration) -> Vec<Span> {
         }
         last = now;
     }
-    silences
+    Computed { span: (begin, last), silences }
 }
 
 fn child<P: Net + Time>(peer: &P) -> Duration {
@@ -276,7 +285,7 @@ fn clean(time: Duration) -> ExitCode {
 /// Spawns, computes a little, and sleeps a little.
 async fn turns(until: Instant) {
     while Instant::now() < until {
-        runtime::spawn(async { spin(Duration::from_micros(20)) }).await.expect("it ends");
+        runtime::spawn(async { _ = spin(Duration::from_micros(20)) }).await.expect("it ends");
         runtime::time::sleep(Duration::from_micros(500)).await;
     }
 }
