@@ -112,11 +112,17 @@ mod linux {
 
         /// Moves this thread from that processor to another, if it may use one. It may come back later.
         pub(crate) fn leave(&self, cpu: u32) {
+            self.elsewhere(cpu, || ());
+        }
+
+        /// Calls `f` on another processor than that, if there is one.
+        fn elsewhere(&self, cpu: u32, f: impl FnOnce()) {
             let Ok(all) = sched_getaffinity(None) else { return };
             let mut others = all;
             others.unset(cpu as usize);
             // The kernel refuses an empty set.
             if sched_setaffinity(None, &others).is_ok() {
+                f();
                 self.put_back(all);
             }
         }
@@ -156,11 +162,16 @@ mod linux {
             thread::spawn(test).join().unwrap();
         }
 
+        /// On a machine with one processor there is no other.
         #[test]
-        fn who_leaves_a_processor_may_come_back() {
+        fn who_leaves_a_processor_runs_on_another_and_may_come_back() {
             let all = allowed();
             let mover = Mover::new().unwrap();
             assert_eq!(allowed(), all);
+            let (left, mut seen) = (here().unwrap(), None);
+            mover.elsewhere(left, || seen = here());
+            assert_ne!(seen, Some(left));
+            assert_eq!(seen.is_some(), all.count() > 1);
             mover.leave(here().unwrap());
             assert_eq!(allowed(), all);
         }

@@ -1,8 +1,8 @@
 //! Where a thread sleeps, and how another one brings it to its own processor.
 //!
 //! A thread that is to wake up in time says where it sleeps. Whoever looks after it and sees that it does not [fetches
-//! it](Whereabouts::fetch): lets it use nothing but the processor that runs the two lines of code, which is known to do something
-//! for threads, and wakes it. The thread itself puts back what it may use, before it runs anything else.
+//! it](Whereabouts::fetch): lets it use nothing but its own processor, which is known to run threads, and wakes it. The thread
+//! itself puts back what it may use, before it runs anything else.
 //!
 //! # Protocol
 //! *Sleeper*: 1. say that it sleeps; 2. sleep; 3. say that it is up. If somebody is fetching it, 3 waits until its set of
@@ -19,8 +19,8 @@
 //!
 //! # Why nobody waits for long
 //! The third step may put the thread in the place of who fetches it, for some milliseconds: it has waited for a processor, or
-//! runs and is moved. So no lock is held meanwhile, and the sleeper need not wait for the fourth step: it sees by its own set that
-//! the third is over. It waits only if it has woken up by itself between the first and the third.
+//! runs and is moved. So no lock is held meanwhile, and the sleeper need not wait for the fourth step: it sees by its own set
+//! that the third is over. It waits only if it has woken up by itself between the first and the third.
 
 use crate::cpu::{Home, Mover, Thread, here};
 use crate::loom::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -82,6 +82,7 @@ impl Whereabouts {
 
     /// The processor on which it sleeps, if it does.
     pub(crate) fn sleeps_on(&self) -> Option<u32> {
+        // ORDERING: Acquire, pairs with `fall_asleep`.
         let asleep = self.state.load(Ordering::Acquire) == ASLEEP;
         asleep.then(|| self.cpu.load(Ordering::Relaxed))
     }
@@ -240,7 +241,6 @@ mod tests {
 #[cfg(all(test, runtime_loom))]
 mod models {
     use super::*;
-    use crate::loom::thread;
 
     /// Has the thread fetched to these processors, one after the other, by somebody else.
     fn fetched_to(whereabouts: &Arc<Whereabouts>, processors: &'static [u32]) -> thread::JoinHandle<()> {

@@ -162,6 +162,7 @@ mod tests {
     use super::super::super::Flavor;
     use super::*;
     use crate::parker::Parker;
+    use crate::thread_id::ThreadId;
     use crate::whereabouts::Whereabouts;
 
     #[test]
@@ -176,12 +177,16 @@ mod tests {
             let lead = SHARED.driver.lead().unwrap();
             lead.pretend_to_sleep(&parker, Some(&whereabouts), 1);
             let asleep = whereabouts.fall_asleep();
-            tell.send(()).unwrap();
+            tell.send(whereabouts.number()).unwrap();
             parker.park();
             drop(asleep);
-            tell.send(()).unwrap();
+            tell.send(None).unwrap();
         });
-        told.recv().unwrap();
+        // One that still runs would be left alone.
+        let thread = told.recv().unwrap().and_then(ThreadId::of).unwrap();
+        while thread.is_runnable() == Some(true) {
+            thread::yield_now();
+        }
         let mut rescue = Rescue::default();
         rescue.stuck(false);
         rescue.end(&SHARED, 2, Instant::now());

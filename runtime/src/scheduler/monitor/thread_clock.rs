@@ -37,9 +37,12 @@ mod tests {
     use super::*;
     use crate::thread_id::ThreadId;
 
+    fn own() -> u32 {
+        rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+    }
+
     #[test]
     fn a_thread_that_computes_uses_time_and_one_that_is_gone_has_none() {
-        let own = || rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
         let before = cpu_time(own()).unwrap();
         while cpu_time(own()).unwrap() - before < Duration::from_millis(1) {}
         assert_eq!(cpu_time(thread::spawn(own).join().unwrap()), None);
@@ -48,7 +51,6 @@ mod tests {
 
     #[test]
     fn a_thread_that_runs_has_a_processor_and_one_that_sleeps_has_none() {
-        let own = || rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
         assert!(has_processor(own()));
         let (tell, told) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
