@@ -165,61 +165,43 @@ pub(crate) fn block_on<F: Future>(shared: &'static Shared, future: F) -> F::Outp
 }
 
 fn outermost<F: Future>(context: &Context, future: Pin<&mut F>) -> F::Output {
-    /// Leaves the worker also when the future panics.
-    struct Leave<'a>(&'a Context);
-    impl Drop for Leave<'_> {
-        fn drop(&mut self) {
-            if self.0.shared.is_lost() {
-                // The future forked, and this is the child, which takes nothing along.
-                std::mem::forget(self.0.core.take());
-                return;
-            }
-            self.0.leave_as_guest();
-            self.0.shared.guest_left(&self.0.parker);
-        }
-    }
-
-    context.shared.guest_came();
-    let _leave = Leave(context);
+    let _stay = Stay::begin(context);
     drive(context, future)
 }
 
-/// The three steps of the protocol, over and over.
-fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
-    let shared = context.shared;
-    let root = Root::new(shared, context.parker.clone());
-    let keep = shared.flavor == Flavor::CurrentThread;
-    loop {
-        if keep {
-            context.enter_as_guest();
+/// A guest is there: it leaves its worker also when its future panics.
+struct Stay<'a>(&'a Context);
+
+impl<'a> Stay<'a> {
+    fn begin(context: &'a Context) -> Self {
+        context.shared.guest_came();
+        Stay(context)
+    }
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        if self.0.shared.is_lost() {
+            // The future forked, and this is the child, which takes nothing along.
+            std::mem::forget(self.0.core.take());
+            return;
         }
+        self.0.leave_as_guest();
+        self.0.shared.guest_left(&self.0.parker);
+    }
+}
+
+/// The three steps of the protocol, over and over.
+///
+/// The types of the futures stay in here, and in [`Root::poll`]: what else there is exists once for all of them.
+fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
+    let root = Root::new(context.shared, context.parker.clone());
+    loop {
+        context.enter_to_poll();
         if let Poll::Ready(output) = root.poll(future.as_mut()) {
             return output;
         }
-        shared.assert_not_lost();
-        if context.enter_as_guest() {
-            let exit = {
-                let _async = Async::set(true);
-                let _inside = Inside::set(shared);
-                context.run(|| root.is_woken())
-            };
-            if !keep || exit == Exit::Stopped {
-                context.leave_as_guest();
-            }
-            if exit == Exit::Stopped {
-                root.wait();
-            }
-        } else if !shared.is_stopping() {
-            // Every worker has somebody; if the system refuses one its thread, this thread may have it.
-            shared.queue_guest(&context.parker);
-            shared.look_at_clock();
-            shared.attend();
-            if !root.is_woken() {
-                context.parker.park();
-            }
-        } else {
-            root.wait();
-        }
+        context.serve(&root);
     }
 }
 
@@ -264,20 +246,10 @@ pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
 /// Calls `f` while another thread has this one's worker.
 fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
     context::with(|context| {
-        let leaves = |context: &&Context| {
-            context.shared.flavor == Flavor::MultiThread && context.core.borrow().is_some()
-        };
-        let Some(context) = context.filter(leaves) else { return call(f) };
-        let polled = context.polled_task();
-        context.leave_seat();
-        context.shared.offer_work();
+        let left = context.and_then(Context::leave_for_blocking);
         let result = call(f);
-        context.shared.forbid_return();
-        // With luck the worker, or another, is free again; otherwise this poll ends without one.
-        let back = if context.guest { context.enter_as_guest() } else { context.reoccupy() };
-        context.polls_again(polled);
-        if !back && !context.holds.replace(true) {
-            context.shared.hold();
+        if let (Some(context), Some(left)) = (context, left) {
+            context.come_back(left);
         }
         result
     })
@@ -290,7 +262,73 @@ fn call<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// What a thread was doing when it left its worker: the task it was polling.
+struct Left(Option<Polled>);
+
 impl Context {
+    /// The one worker of a current-thread runtime is this thread's while the future is polled.
+    fn enter_to_poll(&self) {
+        if self.keeps_worker() {
+            self.enter_as_guest();
+        }
+    }
+
+    fn keeps_worker(&self) -> bool {
+        self.shared.flavor == Flavor::CurrentThread
+    }
+
+    /// Runs a worker, if one is free, until the future is woken; sleeps otherwise.
+    fn serve(&self, root: &Root) {
+        let shared = self.shared;
+        shared.assert_not_lost();
+        if self.enter_as_guest() {
+            let exit = {
+                let _async = Async::set(true);
+                let _inside = Inside::set(shared);
+                self.run(|| root.is_woken())
+            };
+            let stopped = exit == Exit::Stopped;
+            if stopped || !self.keeps_worker() {
+                self.leave_as_guest();
+            }
+            if stopped {
+                root.wait();
+            }
+        } else if !shared.is_stopping() {
+            // Every worker has somebody; if the system refuses one its thread, this thread may have it.
+            shared.queue_guest(&self.parker);
+            shared.look_at_clock();
+            shared.attend();
+            if !root.is_woken() {
+                self.parker.park();
+            }
+        } else {
+            root.wait();
+        }
+    }
+
+    /// Leaves the worker, if this thread has one, to another thread.
+    fn leave_for_blocking(&self) -> Option<Left> {
+        if self.shared.flavor != Flavor::MultiThread || self.core.borrow().is_none() {
+            return None;
+        }
+        let left = Left(self.polled_task());
+        self.leave_seat();
+        self.shared.offer_work();
+        Some(left)
+    }
+
+    /// Goes on with the poll that blocking code interrupted.
+    fn come_back(&self, left: Left) {
+        self.shared.forbid_return();
+        // With luck the worker, or another, is free again; otherwise this poll ends without one.
+        let back = if self.guest { self.enter_as_guest() } else { self.reoccupy() };
+        self.polls_again(left.0);
+        if !back && !self.holds.replace(true) {
+            self.shared.hold();
+        }
+    }
+
     /// The task that this thread's worker is noted to be polling.
     fn polled_task(&self) -> Option<Polled> {
         let core = self.core.borrow();
