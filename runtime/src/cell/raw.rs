@@ -54,10 +54,17 @@ struct VTable {
     dealloc: unsafe fn(NonNull<Header>),
 }
 
+/// What a cell of any future begins with. What asks for no more than this is compiled once for each kind of scheduler, and
+/// not again for each future; but each spawn and await is worth the copies of what is marked `inline(always)`.
 #[repr(C)]
-struct TaskCell<F: Future, S, M> {
+struct Front<S> {
     header: Header,
     scheduler: S,
+}
+
+#[repr(C)]
+struct TaskCell<F: Future, S, M> {
+    front: Front<S>,
     meta: M,
     stage: UnsafeCell<Stage<F>>,
 }
@@ -252,6 +259,27 @@ impl Header {
         }
     }
 
+    /// Wakes whoever awaits the handle, after the last access to the cell.
+    ///
+    /// # Safety
+    /// The caller got `Complete::Wake`.
+    #[inline(always)]
+    unsafe fn wake_waiter(header: NonNull<Header>) {
+        // SAFETY: the runtime's reference keeps the cell alive until `release_runtime`.
+        let this = unsafe { header.as_ref() };
+        // A read, not a take: the handle may be comparing the waker's pointers at this moment.
+        // SAFETY: COMPLETE and WAITER are set, so the slot holds a waker, and it is the completing thread's.
+        let waker = this.waiter.with(|waiter| unsafe { waiter.cast::<Waker>().read() });
+        if this.state.release_runtime() {
+            // SAFETY: that was the last reference.
+            unsafe { Header::dealloc(header) };
+        }
+        // A waker of another executor may panic; the task is complete and the worker goes on.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            drop_quietly(payload);
+        }
+    }
+
     /// Moves the output to `*out`, which holds a `Result<T, Error>`; true if it leaves a copy of an error behind.
     ///
     /// # Safety
@@ -321,9 +349,78 @@ where
     let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
     // Written through the box's memory, an optimized build moves the future straight into its place.
     let mut memory = Box::new_uninit();
-    memory.write(TaskCell { header, scheduler, meta, stage });
-    // SAFETY: a box's pointer is not null, and the header is the first field of a repr(C) cell.
+    memory.write(TaskCell { front: Front { header, scheduler }, meta, stage });
+    // SAFETY: a box's pointer is not null, and a repr(C) cell begins with its header.
     Runnable(unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Header>()) })
+}
+
+impl<S: Schedule> Front<S> {
+    /// # Safety
+    /// `header` belongs to a live cell with this scheduler, and the reference does not outlive the caller's right to it.
+    #[inline(always)]
+    unsafe fn of<'a>(header: NonNull<Header>) -> &'a Self {
+        // SAFETY: the caller's contract; all that changes in it is atomic or in an UnsafeCell.
+        unsafe { header.cast::<Self>().as_ref() }
+    }
+
+    unsafe fn schedule(header: NonNull<Header>) {
+        // SAFETY: the caller has the right to enqueue, so the task is not complete and its cell is alive.
+        let scheduler = unsafe { Self::of(header) }.scheduler.clone();
+        // From here on the runnable may run, finish and free the cell on another thread: only the clone is ours.
+        scheduler.schedule(Runnable(header));
+    }
+
+    /// Makes the task findable before it waits for the first time.
+    #[inline]
+    fn bind(&self, header: NonNull<Header>) {
+        self.header.slot.with_mut(|slot| {
+            // SAFETY: the caller holds RUNNING, and with it the slot field.
+            let slot = unsafe { &mut *slot };
+            if slot.is_none() {
+                *slot = self.scheduler.bind(&ManuallyDrop::new(Runnable(header)));
+            }
+        });
+    }
+
+    /// Takes a task that is about to complete out of the scheduler's books.
+    #[inline(always)]
+    fn unbind(&self) {
+        // SAFETY: the caller holds RUNNING, and with it the slot field.
+        let slot = self.header.slot.with_mut(|slot| unsafe { &mut *slot }.take());
+        if let Some(slot) = slot {
+            self.scheduler.unbind(slot);
+        }
+    }
+
+    /// If a task ends with a panic, the error keeps whose task it was.
+    #[cold]
+    fn set_origin(&self, error: &Error) {
+        if error.is_panic() {
+            self.scheduler.executor().inspect(|executor| error.set_origin(executor.id()));
+        }
+    }
+
+    /// Reports the panic of an output's destructor or, if there is none, the one that the output was, if nobody has seen it.
+    #[inline]
+    fn report_unseen(&self, name: Option<&str>, dropped: Result<(), Error>, unread: Option<Error>) {
+        if let Some(error) = dropped.err().or(unread.filter(Error::is_panic)) {
+            self.report(name, error);
+        }
+    }
+
+    #[cold]
+    fn report(&self, name: Option<&str>, error: Error) {
+        let origin = error.origin();
+        let unobserved =
+            Unobserved::task(error, self.header.id, name.map(str::to_owned), self.header.location);
+        // The scheduler may serve another runtime by now, which has no business with this.
+        let elsewhere = |executor: &Arc<dyn Executor>| origin.is_some_and(|origin| origin != executor.id());
+        let executor = self.scheduler.executor().filter(|executor| !elsewhere(executor));
+        // The handler is the user's.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| context::report(executor, unobserved))) {
+            drop_quietly(payload);
+        }
+    }
 }
 
 impl<F, S, M> TaskCell<F, S, M>
@@ -335,7 +432,7 @@ where
     const VTABLE: VTable = VTable {
         run: Self::run,
         fail: Self::fail,
-        schedule: Self::schedule,
+        schedule: Front::<S>::schedule,
         take_output: Self::take_output,
         peek_error: Self::peek_error,
         drop_output: Self::drop_output,
@@ -351,21 +448,14 @@ where
         unsafe { header.cast::<Self>().as_ref() }
     }
 
-    unsafe fn schedule(header: NonNull<Header>) {
-        // SAFETY: the caller has the right to enqueue, so the task is not complete and its cell is alive.
-        let scheduler = unsafe { Self::of(header) }.scheduler.clone();
-        // From here on the runnable may run, finish and free the cell on another thread: only the clone is ours.
-        scheduler.schedule(Runnable(header));
-    }
-
     unsafe fn run(header: NonNull<Header>) -> bool {
         // SAFETY: the caller holds the runnable.
-        match unsafe { Self::of(header) }.header.state.start() {
+        match unsafe { Self::of(header) }.front.header.state.start() {
             // SAFETY: the runnable is spent here.
             Start::Poll => unsafe { Self::poll(header) },
             Start::Cancel => {
                 // SAFETY: the runtime's reference keeps the cell alive.
-                let error = unsafe { Self::of(header) }.scheduler.cancel_error();
+                let error = unsafe { Self::of(header) }.front.scheduler.cancel_error();
                 // SAFETY: the runnable is spent here.
                 unsafe { Self::stop(header, error) };
                 true
@@ -376,7 +466,7 @@ where
     unsafe fn fail(header: NonNull<Header>, error: Error) {
         // The transition makes later wakes see a task that is owned, as they would during a poll.
         // SAFETY: the caller holds the runnable.
-        let _ = unsafe { Self::of(header) }.header.state.start();
+        let _ = unsafe { Self::of(header) }.front.header.state.start();
         // SAFETY: the runnable is spent here.
         unsafe { Self::stop(header, error) };
     }
@@ -392,7 +482,7 @@ where
     unsafe fn poll(header: NonNull<Header>) -> bool {
         // SAFETY: RUNNING and the runtime's reference keep the cell alive.
         let cell = unsafe { Self::of(header) };
-        let outer = current::enter(header.as_ptr(), cell.header.id);
+        let outer = current::enter(header.as_ptr(), cell.front.header.id);
         let waker = waker::borrowed(header);
         let polled = catch_unwind(AssertUnwindSafe(|| {
             cell.stage.with_mut(|stage| {
@@ -431,38 +521,26 @@ where
     #[inline]
     unsafe fn suspend(header: NonNull<Header>, woke_itself: bool) -> bool {
         // SAFETY: RUNNING keeps the cell alive until one of the transitions gives it away.
-        let cell = unsafe { Self::of(header) };
+        let front = unsafe { Front::<S>::of(header) };
         let next = if woke_itself {
-            cell.header.state.suspend_awake()
+            front.header.state.suspend_awake()
         } else {
-            cell.bind(header);
-            cell.header.state.suspend()
+            front.bind(header);
+            front.header.state.suspend()
         };
         match next {
             Suspend::Idle => false,
             Suspend::Requeue => {
-                cell.scheduler.clone().yielded(Runnable(header));
+                front.scheduler.clone().yielded(Runnable(header));
                 false
             }
             Suspend::Cancel => {
-                let error = cell.scheduler.cancel_error();
+                let error = front.scheduler.cancel_error();
                 // SAFETY: RUNNING is still ours and goes with the call.
                 unsafe { Self::stop(header, error) };
                 true
             }
         }
-    }
-
-    /// Makes the task findable before it waits for the first time.
-    #[inline]
-    fn bind(&self, header: NonNull<Header>) {
-        self.header.slot.with_mut(|slot| {
-            // SAFETY: RUNNING is ours, and with it the slot field.
-            let slot = unsafe { &mut *slot };
-            if slot.is_none() {
-                *slot = self.scheduler.bind(&ManuallyDrop::new(Runnable(header)));
-            }
-        });
     }
 
     /// Drops the future; the error is the panic of its destructor.
@@ -494,23 +572,19 @@ where
     unsafe fn complete(header: NonNull<Header>, output: Result<F::Output, Error>) {
         // SAFETY: RUNNING keeps the cell alive until `State::complete`.
         let cell = unsafe { Self::of(header) };
-        // SAFETY: RUNNING is ours, and with it the slot field.
-        let slot = cell.header.slot.with_mut(|slot| unsafe { &mut *slot }.take());
-        if let Some(slot) = slot {
-            cell.scheduler.unbind(slot);
-        }
         let error = output.as_ref().err().cloned();
-        if let Some(panic) = error.as_ref().filter(|error| error.is_panic()) {
-            cell.scheduler.executor().inspect(|executor| panic.set_origin(executor.id()));
+        cell.front.unbind();
+        if let Some(error) = &error {
+            cell.front.set_origin(error);
         }
-        let id = cell.header.id;
+        let id = cell.front.header.id;
         // SAFETY: the future is gone and the stage is still ours.
         cell.stage.with_mut(|stage| unsafe { Stage::output(stage).write(output) });
-        let callbacks = match cell.header.state.complete() {
+        let callbacks = match cell.front.header.state.complete() {
             Complete::Done { callbacks } => callbacks,
             Complete::Wake { callbacks } => {
                 // SAFETY: RUNNING is still ours and goes with the call.
-                unsafe { Self::wake_waiter(header) };
+                unsafe { Header::wake_waiter(header) };
                 callbacks
             }
             // SAFETY: RUNNING is still ours and goes with the call.
@@ -521,26 +595,6 @@ where
         }
     }
 
-    /// Wakes whoever awaits the handle, after the last access to the cell.
-    ///
-    /// # Safety
-    /// The caller got `Complete::Wake`.
-    unsafe fn wake_waiter(header: NonNull<Header>) {
-        // SAFETY: the runtime's reference keeps the cell alive until `release_runtime`.
-        let cell = unsafe { Self::of(header) };
-        // A read, not a take: the handle may be comparing the waker's pointers at this moment.
-        // SAFETY: COMPLETE and WAITER are set, so the slot holds a waker, and it is the completing thread's.
-        let waker = cell.header.waiter.with(|waiter| unsafe { waiter.cast::<Waker>().read() });
-        if cell.header.state.release_runtime() {
-            // SAFETY: that was the last reference.
-            unsafe { Self::dealloc(header) };
-        }
-        // A waker of another executor may panic; the task is complete and the worker goes on.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            drop_quietly(payload);
-        }
-    }
-
     /// Drops an output that nobody wants, reports what nobody saw, and gives the cell back; true if callbacks wait.
     ///
     /// # Safety
@@ -548,11 +602,8 @@ where
     unsafe fn complete_detached(header: NonNull<Header>, error: Option<Error>) -> bool {
         // SAFETY: RUNNING keeps the cell alive until `State::complete_detached`.
         let cell = unsafe { Self::of(header) };
-        let dropped = cell.drop_stage_output();
-        if let Some(error) = dropped.err().or(error.filter(Error::is_panic)) {
-            cell.report(error);
-        }
-        let (last, callbacks) = cell.header.state.complete_detached();
+        cell.front.report_unseen(cell.meta.name(), cell.drop_stage_output(), error);
+        let (last, callbacks) = cell.front.header.state.complete_detached();
         if last {
             // SAFETY: that was the last reference.
             unsafe { Self::dealloc(header) };
@@ -566,20 +617,6 @@ where
             self.stage.with_mut(|stage| unsafe { Stage::output(stage).drop_in_place() });
         }))
         .map_err(Error::panicked)
-    }
-
-    #[cold]
-    fn report(&self, error: Error) {
-        let name = self.meta.name().map(str::to_owned);
-        let origin = error.origin();
-        let unobserved = Unobserved::task(error, self.header.id, name, self.header.location);
-        // The scheduler may serve another runtime by now, which has no business with this.
-        let elsewhere = |executor: &Arc<dyn Executor>| origin.is_some_and(|origin| origin != executor.id());
-        let executor = self.scheduler.executor().filter(|executor| !elsewhere(executor));
-        // The handler is the user's.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| context::report(executor, unobserved))) {
-            drop_quietly(payload);
-        }
     }
 
     unsafe fn take_output(header: NonNull<Header>, out: *mut ()) -> bool {
@@ -613,10 +650,8 @@ where
         // SAFETY: the caller is the handle.
         let cell = unsafe { Self::of(header) };
         // SAFETY: the caller's contract is that of `peek_error`.
-        let unread = unsafe { Self::peek_error(header) }.filter(|error| !read && error.is_panic());
-        if let Some(error) = cell.drop_stage_output().err().or(unread) {
-            cell.report(error);
-        }
+        let unread = if read { None } else { unsafe { Self::peek_error(header) } };
+        cell.front.report_unseen(cell.meta.name(), cell.drop_stage_output(), unread);
     }
 
     unsafe fn name(header: NonNull<Header>) -> Option<NonNull<str>> {
