@@ -57,19 +57,28 @@ pub const PROMPT: Duration = Duration::from_secs(5);
 #[track_caller]
 pub fn within<R: Send + 'static>(limit: Duration, f: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();
+    let body = move || {
+        let _ = sender.send(f());
+    };
+    finish_within(limit, Box::new(body));
+    receiver.recv().expect("the thread has sent what it returned")
+}
+
+/// Not generic, so that the hundreds of tests do not each start their thread with code of their own.
+#[track_caller]
+fn finish_within(limit: Duration, body: Box<dyn FnOnce() + Send>) {
+    let (sender, receiver) = mpsc::channel();
     let name = thread::current().name().unwrap_or("test").to_owned();
     let body = move || {
-        let result = f();
+        body();
         let _ = sender.send(());
-        result
     };
     let thread = thread::Builder::new().name(name).spawn(body).expect("a thread for the test");
     match receiver.recv_timeout(limit) {
         Err(RecvTimeoutError::Timeout) => panic!("hangs: no end within {limit:?}"),
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => match thread.join() {
-            Ok(result) => result,
-            Err(payload) => std::panic::resume_unwind(payload),
-        },
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+        }
     }
 }
 
