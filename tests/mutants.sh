@@ -63,6 +63,7 @@ tell_without_fence            scheduler::monitor::alarm::models::what_is_kept_is
 timer_says_when_after_asking  scheduler::monitor::alarm::news::models::what_is_told_while_the_timer_is_set_is_not_late
 last_ring_is_stopped          scheduler::monitor::alarm::models::the_last_ring_is_not_stopped
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
+late_call_is_dropped          scheduler::models::a_call_between_two_runtimes_is_one_for_the_next
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
 pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run
 pool_forgets_a_refusal        blocking::models::a_job_whose_scout_was_refused_has_one_later

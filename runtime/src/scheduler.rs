@@ -19,7 +19,8 @@
 //! `is_shutdown`). A submitter that is between its decision to push and its push reads the phase again afterwards and,
 //! if nobody is left to do it, empties the injector itself. `Shared` is therefore never freed: it goes back to a list
 //! of its kind and serves the next runtime. A late wake of a task of a runtime that is gone finds the task cancelled,
-//! and lands in an injector that exists.
+//! and lands in an injector that exists. Whoever starts a thread has the runtime's host in hand first, and with it the
+//! certainty that the scheduler serves that runtime until they are done; a call that finds no host passes itself on.
 //!
 //! # Rejected
 //! A reference-counted `Shared` (two writes to one global cache line for each task); freeing it when the last task is
@@ -384,10 +385,9 @@ impl Shared {
         if self.flavor == Flavor::CurrentThread {
             return;
         }
+        let Some(host) = self.host() else { return self.called_too_late(worker) };
+        // While this thread has the host, the scheduler goes to no other runtime.
         self.runner_came();
-        let Some(host) = self.host() else {
-            return self.start_failed(worker, io::Error::other("the runtime is gone"));
-        };
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
             Ok(thread) => {
@@ -417,11 +417,25 @@ impl Shared {
         drop(ended);
     }
 
-    /// The system refused a thread: somebody else has to do the work, or the callers have to know.
-    fn start_failed(&'static self, worker: usize, error: io::Error) {
+    /// The runtime is gone, and with it whatever the call was for; but the next one may rely on the search that it began.
+    fn called_too_late(&'static self, worker: usize) {
+        self.never_started(worker);
+        // The second look of everybody who parks. A runtime that has begun to end sees to its tasks itself.
+        if self.host().is_some() && self.has_work() && !loom::mutant!("late_call_is_dropped") {
+            self.notify();
+        }
+    }
+
+    /// Puts the worker back that was to have a thread. The caller has to look at every source once more.
+    fn never_started(&self, worker: usize) {
         self.idle.set_manned(worker, false);
         self.processors[worker].seat.retract();
         self.park(worker, true);
+    }
+
+    /// The system refused a thread: somebody else has to do the work, or the callers have to know.
+    fn start_failed(&'static self, worker: usize, error: io::Error) {
+        self.never_started(worker);
         self.runner_left();
         let attended = {
             let life = self.life.lock();

@@ -8,6 +8,7 @@
 mod driver;
 mod monitor;
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::sync::Mutex as StdMutex;
 use std::task::{Poll, Waker};
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::cell::models::{Alone, Queue, Threads, block_on};
+use crate::context::{Job, Role, Stall};
+use crate::loom::JoinHandle;
 use crate::loom::atomic::AtomicBool;
 use crate::loom::thread;
 use crate::parker::Parker;
@@ -22,6 +25,10 @@ use crate::parker::Parker;
 /// What the upper half does at a shutdown.
 fn shut_down(shared: &'static Shared) {
     shared.stop();
+    wait_for_the_end(shared);
+}
+
+fn wait_for_the_end(shared: &'static Shared) {
     assert_eq!(shared.wait_until_stopped(Duration::MAX), 0);
     shared.threads().into_iter().for_each(|thread| thread.join().unwrap());
     shared.sweep_if_idle();
@@ -306,16 +313,84 @@ fn a_worker_that_blocks_in_place_is_run_by_another_thread() {
     });
 }
 
+/// The upper half of a runtime that is about to go: whoever has it, as its threads do, keeps the scheduler from the next one.
+struct Life {
+    me: Weak<Life>,
+    shared: &'static Shared,
+    over: loom::Arc<Parker>,
+}
+
+impl Life {
+    /// Of the runtime that the scheduler serves; and what has a token when that is over.
+    fn of(shared: &'static Shared) -> (Arc<dyn Host>, loom::Arc<Parker>) {
+        let over = Parker::new();
+        let life: Arc<dyn Host> = Arc::new_cyclic(|me| Life { me: me.clone(), shared, over: over.clone() });
+        *shared.host.lock() = Some(Arc::downgrade(&life));
+        (life, over)
+    }
+}
+
+impl Host for Life {
+    fn start_thread(&self, _: Role, body: Job) -> io::Result<JoinHandle<()>> {
+        let alive = self.me.upgrade();
+        let body = move || {
+            body();
+            drop(alive);
+        };
+        Ok(JoinHandle(thread::spawn(body)))
+    }
+
+    fn wake_later(&self, _: Duration, _: &Waker) {
+        unreachable!("no thread is refused")
+    }
+
+    fn stalled(&self, _: Stall) {}
+
+    fn is_blocking(&self) -> bool {
+        false
+    }
+
+    fn executor(self: Arc<Self>) -> Arc<dyn Executor> {
+        unreachable!("the model has no callbacks")
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.shared.reset();
+        self.over.unpark();
+    }
+}
+
 /// A thread is between its decision to push and its push, while the scheduler goes to the next runtime.
+///
+/// How a wake-up meets the beginning of the end is for [`a_wake_that_meets_the_shutdown_leaves_no_task_behind`].
 #[test]
 fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
     model(1, MANY, |shared| {
         ::loom::stop_exploring();
+        let (life, over) = Life::of(shared);
         let (task, waker) = waiting(shared);
+        let begun = Parker::new();
         ::loom::explore();
-        let waker = thread::spawn(move || waker.wake());
-        shut_down(shared);
-        shared.reset();
+        let waker = {
+            let begun = begun.clone();
+            thread::spawn(move || {
+                begun.unpark();
+                waker.wake();
+            })
+        };
+        begun.park();
+        ::loom::stop_exploring();
+        shared.stop();
+        ::loom::explore();
+        wait_for_the_end(shared);
+        drop(life);
+        over.park();
         let host = Threads::host(MANY);
         shared.open(Arc::downgrade(&host), MonitorOptions::default());
         assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
@@ -324,6 +399,22 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
         ::loom::stop_exploring();
         shut_down(shared);
         ::loom::explore();
+    });
+}
+
+/// Whoever calls somebody while the scheduler has no runtime finds no thread to start, and the next runtime relies on the call.
+#[test]
+fn a_call_between_two_runtimes_is_one_for_the_next() {
+    model(1, MANY, |shared| {
+        ::loom::stop_exploring();
+        shut_down(shared);
+        shared.reset();
+        let host = Threads::host(MANY);
+        ::loom::explore();
+        let late = thread::spawn(move || shared.notify());
+        shared.open(Arc::downgrade(&host), MonitorOptions::default());
+        assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
+        late.join().unwrap();
     });
 }
 

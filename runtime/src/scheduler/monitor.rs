@@ -310,13 +310,15 @@ impl Shared {
     #[cold]
     fn start_monitor(&'static self) {
         let monitor = &self.monitor;
+        // Whose host this is, their monitor it will be: the scheduler goes to no other runtime as long as this thread has it.
+        let Some(host) = self.host() else { return };
         if !monitor.due.swap(false, Ordering::Relaxed) {
             return;
         }
         monitor.alarm.open();
-        match self.host().map(|host| host.start_thread(Role::Monitor, Box::new(move || run(self)))) {
-            Some(Ok(thread)) => self.keep(thread),
-            _ => {
+        match host.start_thread(Role::Monitor, Box::new(move || run(self))) {
+            Ok(thread) => self.keep(thread),
+            Err(_) => {
                 monitor.alarm.close();
                 monitor.refused.store(true, Ordering::Relaxed);
             }
