@@ -63,7 +63,7 @@ use crate::error::Error;
 use crate::fork::Birth;
 use crate::inherit::{self, Values};
 use crate::loom;
-use crate::loom::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::deque::{Injector, Stealer};
 use crate::loom::lock::{Condvar, Mutex, Static};
 use crate::parker::Parker;
@@ -163,7 +163,9 @@ impl Shared {
     pub(crate) fn obtain(flavor: Flavor, workers: usize) -> &'static Shared {
         let spare = {
             let mut spare = SPARE.lock();
-            let fits = |shared: &&Shared| shared.flavor == flavor && shared.workers == workers;
+            let fits = |shared: &&Shared| {
+                shared.flavor == flavor && shared.workers == workers && shared.is_deserted()
+            };
             spare.iter().position(fits).map(|index| spare.swap_remove(index))
         };
         spare.unwrap_or_else(|| Box::leak(Box::new(Shared::new(flavor, workers, spare::most(flavor)))))
@@ -171,12 +173,32 @@ impl Shared {
 
     /// Opens the scheduler for tasks.
     pub(crate) fn open(&self, host: Weak<dyn Host>, monitor: MonitorOptions) {
-        *self.host.lock() = Some(host);
+        // Over all of it: whoever comes late by a runtime finds no host, or a runtime that is open. A thread that was started
+        // in between would end what has just begun.
+        let mut place = self.host.lock();
         self.driver.open();
         self.monitor.open(monitor);
         self.begin_to_count();
-        // ORDERING: Release, the host comes before the phase that lets others use it.
-        self.phase.store(OPEN, Ordering::Release);
+        let open = || {
+            // ORDERING: Release, the rest comes before the phase that lets others use it.
+            self.phase.store(OPEN, Ordering::Release);
+        };
+        if loom::mutant!("host_before_phase") {
+            *place = Some(host);
+            drop(place);
+            open();
+        } else {
+            open();
+            *place = Some(host);
+        }
+    }
+
+    /// True if no task of an earlier runtime is left, in the hand of a thread that has just woken it.
+    fn is_deserted(&self) -> bool {
+        let deserted = self.totals().live == 0;
+        // ORDERING: pairs with the Release in `fail_all`, by which the last of them are counted.
+        fence(Ordering::Acquire);
+        deserted
     }
 
     /// The owner of the runtime, unless it is gone.
@@ -421,8 +443,8 @@ impl Shared {
     fn called_too_late(&'static self, worker: usize) {
         self.never_started(worker);
         // The second look of everybody who parks. A runtime that has begun to end sees to its tasks itself.
-        if self.host().is_some() && self.has_work() && !loom::mutant!("late_call_is_dropped") {
-            self.notify();
+        if self.host().is_some() && !loom::mutant!("late_call_is_dropped") {
+            self.offer_work();
         }
     }
 

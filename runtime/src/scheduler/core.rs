@@ -15,6 +15,7 @@ use super::waits::Waits;
 use super::{Processor, Shared};
 use crate::cell::{Binder, Runnable};
 use crate::loom::deque::{Injector, Steal, Stealer, Worker};
+use crate::loom::hint;
 use crate::rng::Rng;
 
 /// A pair of tasks that wake each other would otherwise keep the rest of the queue waiting for ever (tokio issue 5686).
@@ -198,9 +199,15 @@ impl Core {
     }
 }
 
-/// One task of the injector.
+/// One task of the injector, which is to be emptied: of two who are at it, both could give up after so many lost races.
 pub(super) fn steal_one(injector: &Injector<Runnable>) -> Option<Runnable> {
-    insist(|| injector.steal())
+    loop {
+        match injector.steal() {
+            Steal::Success(stolen) => return Some(stolen),
+            Steal::Empty => return None,
+            Steal::Retry => hint::spin_loop(),
+        }
+    }
 }
 
 /// Tries again after a lost race, a few times.

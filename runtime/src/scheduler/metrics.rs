@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// As [`snapshot`](Self::snapshot), with what was counted for earlier runtimes.
-    fn totals(&self) -> Snapshot {
+    pub(super) fn totals(&self) -> Snapshot {
         // Completions first: a task that ends in between is then counted as alive, never as a negative.
         let mut snapshot = Snapshot {
             workers: self.workers,

@@ -402,20 +402,36 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
     });
 }
 
-/// Whoever calls somebody while the scheduler has no runtime finds no thread to start, and the next runtime relies on the call.
-#[test]
-fn a_call_between_two_runtimes_is_one_for_the_next() {
-    model(1, MANY, |shared| {
+/// Runs `body` with a host for a scheduler that has served a runtime, while a thread that woke something in that calls somebody.
+fn between_two_runtimes(body: impl Fn(&'static Shared, Weak<dyn Host>) + Send + Sync + 'static) {
+    model(1, MANY, move |shared| {
         ::loom::stop_exploring();
         shut_down(shared);
         shared.reset();
         let host = Threads::host(MANY);
         ::loom::explore();
         let late = thread::spawn(move || shared.notify());
-        shared.open(Arc::downgrade(&host), MonitorOptions::default());
-        assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
+        body(shared, Arc::downgrade(&host));
         late.join().unwrap();
+        ::loom::stop_exploring();
+        shut_down(shared);
+        ::loom::explore();
     });
+}
+
+/// It finds no host to start a thread with, and the next runtime relies on its call.
+#[test]
+fn a_call_between_two_runtimes_is_one_for_the_next() {
+    between_two_runtimes(|shared, host| {
+        shared.open(host, MonitorOptions::default());
+        assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
+    });
+}
+
+/// A thread that it has started does not end what is just being opened.
+#[test]
+fn a_call_that_meets_the_opening_ends_nothing() {
+    between_two_runtimes(|shared, host| shared.open(host, MonitorOptions::default()));
 }
 
 /// A root that is woken by the same thread that queues a task, and so may leave with a notification of its worker.

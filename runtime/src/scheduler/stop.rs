@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::attend::Held;
 use super::core::steal_one;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
@@ -94,6 +95,10 @@ impl Shared {
         if last && self.is_stopping() {
             self.monitor.close();
             self.sweep();
+            debug_assert!(
+                self.is_stopping(),
+                "whoever runs a worker keeps the scheduler from the next runtime"
+            );
         }
     }
 
@@ -164,6 +169,10 @@ impl Shared {
     /// Empties the injector; returns how many tasks it failed.
     pub(super) fn fail_injected(&'static self) -> usize {
         let mut failed = 0;
+        let held = Held::new(self);
+        // ORDERING: pairs with the fence in `advance_if_idle`, for the clock of the next runtime: its leader sees the hold, or
+        // the task that this thread has put back.
+        fence(Ordering::SeqCst);
         while let Some(runnable) = steal_one(&self.injector) {
             // A late wake-up may get here when the scheduler serves the next runtime already, whose tasks are not its
             // to fail. The phase is read after the steal, which makes visible what came before the push.
@@ -173,14 +182,18 @@ impl Shared {
             }
             failed += self.fail_all([runnable], &Error::shutdown());
         }
+        drop(held);
+        self.look_at_clock();
         failed
     }
 
     fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>, error: &Error) -> usize {
         let mut failed = 0;
         for runnable in runnables {
-            self.remote.completed.fetch_add(1, Ordering::Relaxed);
             runnable.fail(error.clone());
+            // After its destructors, which belong to this runtime.
+            // ORDERING: Release, pairs with the fence in `is_deserted`.
+            self.remote.completed.fetch_add(1, Ordering::Release);
             failed += 1;
         }
         failed
@@ -227,5 +240,36 @@ impl Shared {
         for guest in std::mem::take(&mut self.life.lock().queue) {
             guest.unpark();
         }
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::ptr;
+
+    use super::*;
+    use crate::cell;
+    use crate::scheduler::{Flavor, OPEN};
+
+    /// No other test has a runtime with so many workers.
+    const WORKERS: usize = 11;
+
+    #[test]
+    fn a_scheduler_serves_no_runtime_while_a_late_wake_up_has_a_task_of_the_one_before_in_hand() {
+        let obtain = || Shared::obtain(Flavor::MultiThread, WORKERS);
+        let late = obtain();
+        late.phase.store(OPEN, Ordering::Relaxed);
+        let (runnable, task) = cell::new(async {}, late, (), Location::caller());
+        late.accept(runnable);
+        let in_hand = steal_one(&late.injector);
+        late.stop();
+        late.retire();
+        let next = obtain();
+        assert!(!ptr::eq(next, late));
+        late.fail_all(in_hand, &Error::shutdown());
+        assert!(task.is_finished());
+        assert!(ptr::eq(obtain(), late));
+        [late, next].into_iter().for_each(Shared::retire);
     }
 }

@@ -126,6 +126,18 @@ fn a_timer_armed_while_the_lead_is_laid_down_goes_off() {
     });
 }
 
+/// As for a task: the next runtime relies on the call for its timer as well.
+#[test]
+fn a_call_between_two_runtimes_is_one_for_the_timers_of_the_next() {
+    let_the_clock_run();
+    between_two_runtimes(|shared, host| {
+        shared.open(host, MonitorOptions::default());
+        let parker = Parker::new();
+        arm(shared, DUE, &parker::waker(&parker));
+        parker.park();
+    });
+}
+
 #[test]
 fn a_guest_that_leaves_passes_the_driver_on() {
     model(1, |shared| {
