@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use runtime::time::{self, Interval, MissedTickBehavior, Sleep};
 use runtime::{Handle, Runtime};
 use runtime_tests::{
-    CountingWaker, Counts, Gate, PATIENCE, multi, on_each, reports, single, turn, until, within,
+    CountingWaker, Counts, Gate, PATIENCE, alone, multi, on_each, reports, single, turn, until, within,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -311,6 +311,27 @@ fn timers_go_off_in_the_order_of_their_deadlines_and_equal_ones_in_that_of_their
             time::advance(60 * SECOND).await;
         });
         assert_eq!(*order.lock(), [1, 3, 5, 2, 0, 4]);
+    });
+}
+
+/// Whoever stands in no runtime goes by the system's clock, and waits in the default runtime.
+#[test]
+fn a_sleep_outside_of_every_runtime_leaves_the_clock_of_the_default_one_alone() {
+    alone("time::a_sleep_outside_of_every_runtime_leaves_the_clock_of_the_default_one_alone", || {
+        Runtime::builder().worker_threads(1).start_paused(true).build_global().unwrap();
+        let begin = Instant::now();
+        // The system's clock goes on.
+        until(|| begin.elapsed() > 2 * MS);
+        let sleep_outside = || {
+            let mut outside = pin!(time::sleep(DAY));
+            assert!(outside.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        };
+        within(PATIENCE, move || {
+            Handle::current().block_on(async {
+                std::thread::spawn(sleep_outside).join().unwrap();
+                time::sleep(MS).await;
+            });
+        });
     });
 }
 

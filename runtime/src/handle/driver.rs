@@ -13,6 +13,8 @@ use crate::scheduler::{self, Shared};
 pub(crate) struct Registrar {
     pub(crate) reactor: Arc<Reactor>,
     shared: &'static Shared,
+    /// Keeps the scheduler with the runtime whose reactor this is. The runtime in which the thread stands is kept anyway.
+    _default: Option<Handle>,
 }
 
 impl Registrar {
@@ -27,16 +29,27 @@ impl Registrar {
 /// # Errors
 /// If the system refuses the reactor's descriptors, or the runtime is gone.
 pub(crate) fn reactor() -> io::Result<Registrar> {
-    let shared = current();
-    Ok(Registrar { reactor: shared.driver().reactor()?, shared })
+    let (shared, default) = match scheduler::entered() {
+        Some(shared) => (shared, None),
+        None => {
+            let default = Handle::current();
+            (default.shared(), Some(default))
+        }
+    };
+    Ok(Registrar { reactor: shared.driver().reactor()?, shared, _default: default })
 }
 
 /// Arms a timer, seen from `now`, with the runtime that the thread stands in or, if there is none or it is gone, with
 /// the default one; `None` if that is gone as well.
 pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
-    let arm = |shared: &'static Shared| Some((shared.driver(), shared.arm(now, deadline, waker)?));
+    let arm = |shared: &'static Shared, now| Some((shared.driver(), shared.arm(now, deadline, waker)?));
     // The thread may still stand in a runtime that is gone.
-    scheduler::entered().and_then(arm).or_else(|| arm(default::get().shared()))
+    scheduler::entered().and_then(|shared| arm(shared, now)).or_else(|| {
+        let default = default::get();
+        let shared = default.shared();
+        // A set of timers goes by the clock of its own runtime, and `now` is another's: either may be a virtual one.
+        arm(shared, shared.driver().clock().now())
+    })
 }
 
 /// The time on the clock of the runtime that the thread stands in; elsewhere that of the system.
@@ -62,12 +75,4 @@ pub(crate) fn driver() -> Option<&'static Driver> {
 /// The clock was stopped, set or started: whoever sleeps by it has to look again.
 pub(crate) fn clock_changed(driver: &'static Driver) {
     driver.rouse();
-}
-
-fn current() -> &'static Shared {
-    match scheduler::entered() {
-        Some(shared) => shared,
-        // The default runtime lives as long as the process.
-        None => Handle::current().shared(),
-    }
 }
