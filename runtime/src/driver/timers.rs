@@ -119,6 +119,9 @@ impl Timers {
         }
         wheel.catch_up(now);
         if deadline <= wheel.elapsed() {
+            // Whoever goes by another clock, which is behind, is told so as well, instead of being woken again and again.
+            // ORDERING: Release, as in `fire_batch`.
+            shard.elapsed.store(wheel.elapsed(), Ordering::Release);
             drop(wheel);
             wake(waker);
             return Some(Armed { deadline, key: Key::DEAD, phase, shard: index });

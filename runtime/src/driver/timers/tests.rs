@@ -115,6 +115,14 @@ fn a_deadline_that_the_shard_has_passed_wakes_at_once() {
 }
 
 #[test]
+fn a_deadline_before_the_time_of_whoever_arms_it_has_fired() {
+    let timers = Timers::new(1);
+    let (count, waker) = counting();
+    let armed = timers.arm(0, 2 * MS, MS, &waker).unwrap();
+    assert!(timers.is_fired(&armed) && wakes(&count) == 1);
+}
+
+#[test]
 fn a_close_wakes_everybody_and_lets_nobody_in() {
     let timers = Timers::new(2);
     let (count, waker) = counting();
