@@ -257,6 +257,15 @@ fn a_spawn_that_meets_the_shutdown_leaves_no_task_behind() {
 }
 
 #[test]
+fn who_waits_for_the_last_task_is_told_when_it_fails_for_want_of_a_thread() {
+    model(1, 0, |shared| {
+        let other = thread::spawn(move || spawn(shared, async {}));
+        shared.wait_until_empty(Duration::MAX);
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn tasks_fail_when_no_thread_starts() {
     model(1, 0, |shared| {
         let other = thread::spawn(move || spawn(shared, async {}));

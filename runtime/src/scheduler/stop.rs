@@ -32,7 +32,7 @@ impl Shared {
         drop(self.changed.wait_while(self.life.lock(), deadline, |_| self.snapshot().live > 0));
     }
 
-    /// A worker has run out of work while somebody may be waiting for the end.
+    /// Somebody has run out of work while somebody else may be waiting for the end.
     pub(super) fn idle_while_closing(&self) {
         drop(self.life.lock());
         self.changed.notify_all();
@@ -164,6 +164,9 @@ impl Shared {
     pub(super) fn fail_unattended(&self, error: &Error) {
         self.fail_all(self.put_down(), error);
         self.fail_all(std::iter::from_fn(|| steal_one(&self.injector)), error);
+        if !mutant!("failed_tasks_are_not_told") {
+            self.idle_while_closing();
+        }
     }
 
     /// Empties the injector; returns how many tasks it failed.
