@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-/// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 65 microseconds. A peer that answers at once
-/// has to be woken for that as well, and what it does takes some more; spinning longer cannot be better than sleeping.
-const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(80) };
+/// Waking a sleeping thread on a virtual processor that has halted takes from 5 to 65 microseconds; spinning longer than
+/// about that cannot be better than sleeping.
+const SPIN_MOST: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(50) };
+
+/// A lone peer that answers at once has to be woken for that as well, and what it does takes some more.
+const SPIN_MOST_ALONE: Duration = if cfg!(runtime_loom) { Duration::ZERO } else { Duration::from_micros(80) };
+
+/// So many waits in a row that brought a [`FEW`] tasks each say that the peer is a lone one.
+const ALONE: u32 = 16;
 
 /// A spin that ends a little too soon costs both itself and the sleep. Of a server's waits under load nearly all are over at
 /// once, so that twice their mean is next to nothing, and it is for the others that it spins.
@@ -26,12 +32,18 @@ pub(super) struct Waits {
     all: Mean,
     /// The worker's polls before the last wait.
     polls: u64,
+    few_in_a_row: u32,
 }
 
 impl Waits {
     pub(super) fn new() -> Self {
         // Nothing is expected to come soon of which nothing is known.
-        Waits { spinning: Mean { ns: 0 }, all: Mean { ns: LONG.as_nanos() as u64 }, polls: 0 }
+        Waits {
+            spinning: Mean { ns: 0 },
+            all: Mean { ns: LONG.as_nanos() as u64 },
+            polls: 0,
+            few_in_a_row: 0,
+        }
     }
 
     /// For how long to look for work before sleeping, after so many polls in all: worth it if work used to come within that
@@ -43,12 +55,15 @@ impl Waits {
     /// for the end of another.
     pub(super) fn spin_limit(&mut self, polls: u64, has_io: bool, crowded: bool) -> Duration {
         let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
+        self.few_in_a_row = if few { self.few_in_a_row.saturating_add(1) } else { 0 };
+        let alone = self.few_in_a_row >= ALONE && !crowded;
+        let most = if alone { SPIN_MOST_ALONE } else { SPIN_MOST };
         let mean = self.spinning.get();
-        if mean > SPIN_MOST || !(few || crowded || !has_io) {
+        if mean > most || !(few || crowded || !has_io) {
             return Duration::ZERO;
         }
         let least = if crowded { SPIN_LEAST } else { Duration::ZERO };
-        (mean * 2).max(least).min(SPIN_MOST)
+        (mean * 2).max(least).min(most)
     }
 
     /// How long the next wait may be.
@@ -123,6 +138,16 @@ mod tests {
     fn a_worker_whose_processor_others_want_spins_for_a_while_where_its_waits_are_over_at_once() {
         let mut waits = waits(&[Duration::ZERO; 50]);
         assert_eq!(waits.spin_limit(FEW + 1, true, true), SPIN_LEAST);
+    }
+
+    #[test]
+    fn a_worker_spins_for_longer_for_a_lone_peer() {
+        let mut waits = waits(&[SPIN_MOST; 50]);
+        let mut limit = |polls| waits.spin_limit(polls, true, false);
+        assert_eq!(limit(FEW), SPIN_MOST);
+        assert_eq!((2..=u64::from(ALONE)).map(|n| limit(FEW * n)).max(), Some(SPIN_MOST_ALONE));
+        assert_eq!(limit(FEW * 100), Duration::ZERO);
+        assert_eq!(limit(FEW * 101), SPIN_MOST);
     }
 
     #[test]
