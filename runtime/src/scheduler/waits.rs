@@ -50,9 +50,9 @@ impl Waits {
     /// moment.
     ///
     /// Where there is I/O, only after a wait that brought one task or two: a lone peer answers at once, and its answer meets
-    /// a thread that is awake. With many peers the processor is wanted by others, and batches are better than haste. Unless
-    /// the peers take all processors, as far as is known (`crowded`): who sleeps there gives up its slice, and has to wait
-    /// for the end of another.
+    /// a thread that is awake; for longer if that has been so for a while. With many peers the processor is wanted by others,
+    /// and batches are better than haste. Unless the peers take all processors, as far as is known (`crowded`): who sleeps
+    /// there gives up its slice, and has to wait for the end of another.
     pub(super) fn spin_limit(&mut self, polls: u64, has_io: bool, crowded: bool) -> Duration {
         let few = polls - std::mem::replace(&mut self.polls, polls) <= FEW;
         self.few_in_a_row = if few { self.few_in_a_row.saturating_add(1) } else { 0 };
