@@ -18,7 +18,7 @@
 //! `phase` goes from OPEN to DRAINING (nothing new, what runs may finish) to STOPPING (whatever is dequeued fails with
 //! `is_shutdown`). A submitter that is between its decision to push and its push reads the phase again afterwards and,
 //! if nobody is left to do it, empties the injector itself. `Shared` is therefore never freed: it goes back to a list
-//! of its kind and serves the next runtime. A late wake of a task of a runtime that is gone finds the task cancelled,
+//! of its kind and serves the next runtime, once no task of the last one is left. A late wake of a task of a runtime that is gone finds the task cancelled,
 //! and lands in an injector that exists. Whoever starts a thread has the runtime's host in hand first, and with it the
 //! certainty that the scheduler serves that runtime until they are done; a call that finds no host passes itself on.
 //!
@@ -173,24 +173,18 @@ impl Shared {
 
     /// Opens the scheduler for tasks.
     pub(crate) fn open(&self, host: Weak<dyn Host>, monitor: MonitorOptions) {
+        if loom::mutant!("host_before_phase") {
+            *self.host.lock() = Some(host.clone());
+        }
         // Over all of it: whoever comes late by a runtime finds no host, or a runtime that is open. A thread that was started
         // in between would end what has just begun.
         let mut place = self.host.lock();
         self.driver.open();
         self.monitor.open(monitor);
         self.begin_to_count();
-        let open = || {
-            // ORDERING: Release, the rest comes before the phase that lets others use it.
-            self.phase.store(OPEN, Ordering::Release);
-        };
-        if loom::mutant!("host_before_phase") {
-            *place = Some(host);
-            drop(place);
-            open();
-        } else {
-            open();
-            *place = Some(host);
-        }
+        // ORDERING: Release, the rest comes before the phase that lets others use it.
+        self.phase.store(OPEN, Ordering::Release);
+        *place = Some(host);
     }
 
     /// True if no task of an earlier runtime is left, in the hand of a thread that has just woken it.
