@@ -396,6 +396,11 @@ impl Shared {
         self.held.fetch_sub(1, Ordering::AcqRel);
     }
 
+    fn is_held(&self) -> bool {
+        // ORDERING: Acquire, pairs with `release`: what came of it is seen.
+        self.held.load(Ordering::Acquire) > 0
+    }
+
     /// Does what takes something that is due from where the leader sees it, before it is where it goes.
     pub(crate) fn while_held<R>(&self, f: impl FnOnce() -> R) -> R {
         if !self.driver.clock().is_paused() || mutant!("fires_without_a_hold") {
@@ -422,15 +427,21 @@ impl Shared {
     pub(super) fn advance_if_idle(&self) -> bool {
         let next = self.driver.timers().next();
         let blocking = || self.host().is_none_or(|host| host.is_blocking());
-        // Jobs and roots first: what they wake is queued before they are over.
-        let idle =
-            next != u64::MAX && !self.is_stopping() && self.held.load(Ordering::Acquire) == 0 && !blocking();
-        if !idle || !self.idle.all_asleep(self.spares.in_use()) {
+        // What somebody has in hand was taken before the first look at the queues, and is held; if that is over at the look at
+        // the holds, it is back before the second one.
+        if next == u64::MAX
+            || self.is_stopping()
+            || (self.has_work() && !mutant!("clock_looks_at_queues_once"))
+        {
+            return false;
+        }
+        // Jobs and roots before the workers: what they wake is queued before they are over.
+        if self.is_held() || blocking() || !self.idle.all_asleep(self.spares.in_use()) {
             return false;
         }
         // ORDERING: pairs with the fence in `while_held`.
         fence(Ordering::SeqCst);
-        if self.held.load(Ordering::Acquire) > 0 || self.has_work() {
+        if self.is_held() || self.has_work() {
             return false;
         }
         self.driver.clock().advance_to(next);

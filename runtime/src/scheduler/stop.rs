@@ -172,7 +172,7 @@ impl Shared {
     /// Empties the injector; returns how many tasks it failed.
     pub(super) fn fail_injected(&'static self) -> usize {
         let mut failed = 0;
-        let held = Held::new(self);
+        let held = (!mutant!("late_hand_holds_no_clock")).then(|| Held::new(self));
         // ORDERING: pairs with the fence in `advance_if_idle`, for the clock of the next runtime: its leader sees the hold, or
         // the task that this thread has put back.
         fence(Ordering::SeqCst);

@@ -215,3 +215,25 @@ fn a_stopped_clock_stands_still_while_a_timer_is_being_fired() {
         shared.release();
     });
 }
+
+/// A thread that woke something in the last runtime has a task of this one in hand, and gives it back.
+#[test]
+fn a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand() {
+    super::model(1, MANY, |shared| {
+        ::loom::stop_exploring();
+        let (timers, clock) = (shared.driver().timers(), shared.driver().clock());
+        shared.driver().pause();
+        let now = clock.now();
+        let far = timers.arm(shared.outsiders(), now, now + 1_000_000, Waker::noop()).unwrap();
+        let (runnable, task) = cell::new(async { clock.now() }, shared, (), Location::caller());
+        // As whoever has pushed it and not called yet.
+        shared.remote.spawned.fetch_add(1, Ordering::Relaxed);
+        shared.injector.push(runnable);
+        ::loom::explore();
+        let late = thread::spawn(move || shared.fail_injected());
+        shared.advance_if_idle();
+        assert_eq!(block_on(task).unwrap(), now);
+        assert_eq!(late.join().unwrap(), 0);
+        timers.disarm(far);
+    });
+}
