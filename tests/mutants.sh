@@ -65,6 +65,7 @@ last_ring_is_stopped          scheduler::monitor::alarm::models::the_last_ring_i
 late_wake_fails_next_runtime  scheduler::models::a_wake_that_comes_a_runtime_too_late_harms_nobody
 late_call_is_dropped          scheduler::models::a_call_between_two_runtimes_is_one_for_the_next
 host_before_phase             scheduler::models::a_call_that_meets_the_opening_ends_nothing
+monitor_before_host           scheduler::models::a_thread_that_wants_the_monitor_of_the_last_runtime_starts_none_for_the_next
 late_hand_holds_no_clock      scheduler::models::driver::a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand
 clock_looks_at_queues_once    scheduler::models::driver::a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand
 failed_tasks_are_not_told     scheduler::models::who_waits_for_the_last_task_is_told_when_it_fails_for_want_of_a_thread

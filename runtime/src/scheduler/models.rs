@@ -327,23 +327,34 @@ struct Life {
     me: Weak<Life>,
     shared: &'static Shared,
     over: loom::Arc<Parker>,
+    /// Monitors started. No model has the patience to run one.
+    monitors: StdMutex<usize>,
 }
 
 impl Life {
+    fn new(shared: &'static Shared) -> Arc<Life> {
+        Arc::new_cyclic(|me| Life { me: me.clone(), shared, over: Parker::new(), monitors: StdMutex::new(0) })
+    }
+
     /// Of the runtime that the scheduler serves; and what has a token when that is over.
     fn of(shared: &'static Shared) -> (Arc<dyn Host>, loom::Arc<Parker>) {
-        let over = Parker::new();
-        let life: Arc<dyn Host> = Arc::new_cyclic(|me| Life { me: me.clone(), shared, over: over.clone() });
+        let life = Life::new(shared);
+        let over = life.over.clone();
+        let life: Arc<dyn Host> = life;
         *shared.host.lock() = Some(Arc::downgrade(&life));
         (life, over)
     }
 }
 
 impl Host for Life {
-    fn start_thread(&self, _: Role, body: Job) -> io::Result<JoinHandle<()>> {
+    fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>> {
         let alive = self.me.upgrade();
+        let is_monitor = matches!(role, Role::Monitor);
+        *self.monitors.lock().unwrap() += usize::from(is_monitor);
         let body = move || {
-            body();
+            if !is_monitor {
+                body();
+            }
             drop(alive);
         };
         Ok(JoinHandle(thread::spawn(body)))
@@ -405,6 +416,41 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
         assert_eq!(block_on(spawn(shared, async { 1 })).unwrap(), 1);
         let _ = block_on(task);
         waker.join().unwrap();
+        ::loom::stop_exploring();
+        shut_down(shared);
+        ::loom::explore();
+    });
+}
+
+/// A thread is between its decision to start the monitor and the start, while the scheduler goes to the next runtime.
+#[test]
+fn a_thread_that_wants_the_monitor_of_the_last_runtime_starts_none_for_the_next() {
+    const RESCUE: MonitorOptions = MonitorOptions { rescue: true, report_after: None };
+    model(1, MANY, |shared| {
+        ::loom::stop_exploring();
+        let (life, over) = Life::of(shared);
+        shared.monitor.open(RESCUE);
+        ::loom::explore();
+        let begun = Parker::new();
+        let late = {
+            let begun = begun.clone();
+            thread::spawn(move || {
+                begun.unpark();
+                shared.watch();
+            })
+        };
+        begun.park();
+        shared.stop();
+        wait_for_the_end(shared);
+        drop(life);
+        over.park();
+        shared.monitor.see_the_last_life();
+        let next = Life::new(shared);
+        let host: Arc<dyn Host> = next.clone();
+        shared.open(Arc::downgrade(&host), RESCUE);
+        shared.watch();
+        late.join().unwrap();
+        assert_eq!(*next.monitors.lock().unwrap(), 1);
         ::loom::stop_exploring();
         shut_down(shared);
         ::loom::explore();

@@ -40,6 +40,7 @@ use crate::context::Role;
 use crate::driver::{Precise, to_ns};
 use crate::loom::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::loom::lock::Mutex;
+use crate::loom::mutant;
 
 use alarm::Alarm;
 use sight::Sights;
@@ -235,6 +236,11 @@ impl Monitor {
         self.open(Options { rescue: true, report_after: None });
         self.due.store(false, Ordering::Relaxed);
     }
+
+    /// What others did with it comes before what this thread does: for the count of std's Arc, which loom does not see.
+    pub(super) fn see_the_last_life(&self) {
+        self.due.swap(false, Ordering::AcqRel);
+    }
 }
 
 #[cfg(all(test, runtime_loom))]
@@ -311,9 +317,16 @@ impl Shared {
     fn start_monitor(&'static self) {
         let monitor = &self.monitor;
         // Whose host this is, their monitor it will be: the scheduler goes to no other runtime as long as this thread has it.
-        let Some(host) = self.host() else { return };
+        let Some(mut host) = self.host() else { return };
         if !monitor.due.swap(false, Ordering::Relaxed) {
             return;
+        }
+        if mutant!("monitor_before_host") {
+            drop(host);
+            // Here loom sees that others may come between.
+            let _ = self.is_stopping();
+            let Some(next) = self.host() else { return };
+            host = next;
         }
         monitor.alarm.open();
         match host.start_thread(Role::Monitor, Box::new(move || run(self))) {
