@@ -80,6 +80,16 @@ impl<T> Mutex<T> {
         depth::enter();
         MutexGuard(guard)
     }
+
+    /// The same, if nobody else has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        #[cfg(not(runtime_loom))]
+        let guard = self.0.try_lock()?;
+        #[cfg(runtime_loom)]
+        let guard = self.0.try_lock().ok()?;
+        depth::enter();
+        Some(MutexGuard(guard))
+    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {

@@ -169,9 +169,16 @@ impl Monitor {
     /// A worker of `shared` sleeps from now on, or is free. Its bit is set, and the fence after that stands before this.
     #[inline]
     pub(super) fn parked(&self, shared: &Shared) {
-        // One that is between two polls, as while it wakes a batch, is about to take what lies there.
-        let keeps = |processor: &Processor| !processor.next.is_empty() && processor.stats.current().is_some();
-        self.alarm.parked(|| shared.reach().iter().any(|processor| keeps(processor)));
+        if self.alarm.parked(|| shared.reach().iter().any(|processor| keeps(processor))) {
+            self.note_keepers(shared);
+        }
+    }
+
+    /// Sees for the monitor who keeps a task, and in which poll. Whoever looks just now sees for himself.
+    fn note_keepers(&self, shared: &Shared) {
+        if let Some(mut sights) = self.sights.try_lock() {
+            sights.note(shared, Instant::now(), keeps);
+        }
     }
 
     /// Some worker of `shared` is at rest since `now` or a little after, and expects to be up again after `rest`. Its bit is
@@ -184,7 +191,9 @@ impl Monitor {
     /// The worker is between two polls at `now`: it looks at the others if it is time, so that the monitor need not.
     #[inline]
     pub(super) fn relieve(&self, shared: &Shared, worker: usize, now: Instant, crowded: bool) {
-        let all_well = || self.sights.lock().all_well(shared, worker, now);
+        // Who looks just now need not be waited for, and may have lost its processor in the middle of it.
+        let all_well =
+            || self.sights.try_lock().is_some_and(|mut sights| sights.all_well(shared, worker, now));
         self.alarm.put_off(now, crowded, all_well, || self.patience(shared));
     }
 
@@ -258,6 +267,12 @@ impl Shared {
     }
 }
 
+/// A task waits in the worker's next slot, and its thread is in a poll. One that is between two polls, as while it wakes a
+/// batch, is about to take what lies there.
+fn keeps(processor: &Processor) -> bool {
+    !processor.next.is_empty() && processor.stats.current().is_some()
+}
+
 /// The body of the monitor's thread.
 fn run(shared: &'static Shared) {
     let monitor = &shared.monitor;
@@ -296,8 +311,9 @@ impl Shared {
     fn tell(&'static self) {
         self.watch();
         // The tasks of a batch are woken between two polls: the worker is about to take the one in the slot.
-        if !context::with(|context| context.is_some_and(|context| context.batches.get())) {
-            self.monitor.alarm.tell(|| self.idle.parked() > 0);
+        let in_batch = context::with(|context| context.is_some_and(|context| context.batches.get()));
+        if !in_batch && self.monitor.alarm.tell(|| self.idle.parked() > 0) {
+            self.monitor.note_keepers(self);
         }
     }
 
@@ -358,10 +374,14 @@ impl Shared {
 #[cfg(all(test, not(runtime_loom)))]
 mod tests {
     #[cfg(all(target_os = "linux", not(runtime_portable)))]
-    use std::sync::LazyLock;
+    use std::{panic::Location, sync::LazyLock};
 
     use super::*;
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    use crate::cell;
     use crate::driver::duration_to_ns;
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    use crate::id::TaskId;
 
     fn shared(report_after: Option<Duration>) -> Shared {
         let shared = Shared::new(Flavor::MultiThread, 2, 0);
@@ -388,13 +408,18 @@ mod tests {
         assert!(is_patient(&shared));
     }
 
+    /// Its monitor was rung and sleeps.
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    fn rung() -> Shared {
+        let monitor = Monitor { alarm: alarm::testing::rung(), ..Monitor::new() };
+        monitor.open(Options { rescue: true, report_after: None });
+        Shared { monitor, ..shared(None) }
+    }
+
     #[cfg(all(target_os = "linux", not(runtime_portable)))]
     #[test]
     fn a_task_that_is_kept_from_a_worker_is_looked_at_soon() {
-        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared {
-            monitor: Monitor { alarm: alarm::testing::rung(), ..Monitor::new() },
-            ..shared(None)
-        });
+        static SHARED: LazyLock<Shared> = LazyLock::new(rung);
         let shared = &*SHARED;
         let before = alarm::testing::due(&shared.monitor.alarm);
         while shared.idle.claim(super::super::idle::Prefer::Vacant).is_some() {}
@@ -403,6 +428,23 @@ mod tests {
         shared.park(0, false);
         shared.kept();
         assert!(alarm::testing::due(&shared.monitor.alarm) < before);
+    }
+
+    #[cfg(all(target_os = "linux", not(runtime_portable)))]
+    #[test]
+    fn a_task_that_is_kept_from_a_worker_is_passed_on_at_the_first_look_after_the_push() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(rung);
+        let shared = &*SHARED;
+        let mut watch = Watch::new(shared);
+        while shared.idle.claim(super::super::idle::Prefer::Vacant).is_some() {}
+        shared.park(0, false);
+        let keeper = &shared.processors[1];
+        keeper.stats.enter(TaskId::from_raw(1).unwrap(), Location::caller());
+        let (runnable, _task) = cell::new(async {}, shared, (), Location::caller());
+        keeper.next.put(runnable);
+        shared.kept();
+        watch.look(Instant::now() + LOOK / 2);
+        assert!(keeper.next.is_empty());
     }
 
     #[test]
@@ -432,9 +474,7 @@ mod tests {
     #[cfg(all(target_os = "linux", not(runtime_portable)))]
     #[test]
     fn a_monitor_looks_after_the_timer_that_is_next_when_others_were_fired() {
-        let shared =
-            Shared { monitor: Monitor { alarm: alarm::testing::rung(), ..Monitor::new() }, ..shared(None) };
-        shared.monitor.open(Options { rescue: true, report_after: None });
+        let shared = rung();
         let before = alarm::testing::due(&shared.monitor.alarm);
         shared.monitor.fired(&shared);
         assert_eq!(alarm::testing::due(&shared.monitor.alarm), before, "there is no other");

@@ -65,7 +65,7 @@ const ASLEEP: u8 = 1;
 /// It sleeps, and the timer wakes it: somebody has rung, or it is to look again.
 const RUNG: u8 = 2;
 
-/// To the first look at a task that somebody keeps: it is seen then, and again a little later.
+/// To the look at a task that somebody keeps. Who has told has also seen who keeps it, so that this look may be the second.
 const SOON: Duration = Duration::from_micros(750);
 
 /// From one look of a worker in the monitor's place to the next.
@@ -245,12 +245,14 @@ impl Alarm {
     ///
     /// No fence stands between the push and the look whether that is news, which would cost as much as the push. So a push
     /// that meets a setting of the timer, or a worker that parks, within nanoseconds may be missed, and is looked at as late
-    /// as if nobody kept anything.
+    /// as if nobody kept anything. True if it was news.
     #[cold]
-    pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) {
-        if self.news.tell(anybody_sleeps) && self.is_due_after(Instant::now() + LOOK) {
+    pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) -> bool {
+        let news = self.news.tell(anybody_sleeps);
+        if news && self.is_due_after(Instant::now() + LOOK) {
             self.bring_forward(&mut self.clock.lock());
         }
+        news
     }
 
     /// Lets the timer go off soon, if it would go off late.
@@ -265,17 +267,17 @@ impl Alarm {
     }
 
     /// A worker sleeps from now on, or is free: from it tasks can be kept, and perhaps one is. Its bit is set, and the fence
-    /// after that stands before this.
+    /// after that stands before this. True if one is, and that was news.
     #[inline]
-    pub(super) fn parked(&self, is_kept: impl FnOnce() -> bool) {
+    pub(super) fn parked(&self, is_kept: impl FnOnce() -> bool) -> bool {
         if self.state.load(Ordering::Relaxed) != RUNG || self.news.is_told() {
-            return;
+            return false;
         }
         if is_kept() {
-            self.tell(|| true);
-        } else {
-            self.news.want();
+            return self.tell(|| true);
         }
+        self.news.want();
+        false
     }
 
     /// Lets the timer go off after this time, or soon if tasks are kept; true if it will.

@@ -49,8 +49,22 @@ pub(super) struct Seen {
 impl Sights {
     /// Somebody looks at all workers.
     pub(super) fn begin(&mut self, shared: &Shared, now: Instant) {
-        self.of.resize(shared.reach().len(), None);
+        self.fit(shared);
         self.at = Some(now);
+    }
+
+    fn fit(&mut self, shared: &Shared) {
+        self.of.resize(shared.reach().len(), None);
+    }
+
+    /// Somebody has seen the workers of this kind, and nothing of the others.
+    pub(super) fn note(&mut self, shared: &Shared, now: Instant, kind: impl Fn(&Processor) -> bool) {
+        self.fit(shared);
+        for (worker, processor) in shared.reach().iter().enumerate() {
+            if kind(processor) {
+                self.look(shared, worker, now);
+            }
+        }
     }
 
     /// The worker needs nobody to watch it.
