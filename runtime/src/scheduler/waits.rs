@@ -12,6 +12,10 @@ const SPIN_MOST_ALONE: Duration = if cfg!(runtime_loom) { Duration::ZERO } else 
 /// So many waits in a row that brought a [`FEW`] tasks each say that the peer is a lone one.
 const ALONE: u32 = 16;
 
+/// Where waits for a lone peer have become longer than that, a worker spins for one in so many all the same: asleep, a wait
+/// takes two wake-ups more than it would, and never looks short again.
+const TRY_AGAIN: u32 = 32;
+
 /// A spin that ends a little too soon costs both itself and the sleep. Of a server's waits under load nearly all are over at
 /// once, so that twice their mean is next to nothing, and it is for the others that it spins.
 const SPIN_LEAST: Duration = Duration::from_micros(20);
@@ -33,6 +37,8 @@ pub(super) struct Waits {
     /// The worker's polls before the last wait.
     polls: u64,
     few_in_a_row: u32,
+    /// The worker spins although its waits were too long.
+    tries: bool,
 }
 
 impl Waits {
@@ -43,6 +49,7 @@ impl Waits {
             all: Mean { ns: LONG.as_nanos() as u64 },
             polls: 0,
             few_in_a_row: 0,
+            tries: false,
         }
     }
 
@@ -59,6 +66,10 @@ impl Waits {
         let alone = self.few_in_a_row >= ALONE && !crowded;
         let most = if alone { SPIN_MOST_ALONE } else { SPIN_MOST };
         let mean = self.spinning.get();
+        self.tries = mean > most && alone && self.few_in_a_row.is_multiple_of(TRY_AGAIN);
+        if self.tries {
+            return most;
+        }
         if mean > most || !(few || crowded || !has_io) {
             return Duration::ZERO;
         }
@@ -72,6 +83,9 @@ impl Waits {
     }
 
     pub(super) fn add(&mut self, time: Duration) {
+        if std::mem::take(&mut self.tries) && time <= SPIN_MOST_ALONE {
+            self.spinning.set(time);
+        }
         self.spinning.add(time.min(LONG_FOR_SPINNING));
         self.all.add(time.min(LONG));
     }
@@ -86,6 +100,10 @@ struct Mean {
 impl Mean {
     fn get(&self) -> Duration {
         Duration::from_nanos(self.ns)
+    }
+
+    fn set(&mut self, time: Duration) {
+        self.ns = time.as_nanos() as u64;
     }
 
     fn add(&mut self, time: Duration) {
@@ -148,6 +166,20 @@ mod tests {
         assert_eq!((2..=u64::from(ALONE)).map(|n| limit(FEW * n)).max(), Some(SPIN_MOST_ALONE));
         assert_eq!(limit(FEW * 100), Duration::ZERO);
         assert_eq!(limit(FEW * 101), SPIN_MOST);
+    }
+
+    #[test]
+    fn a_worker_tries_now_and_then_whether_a_lone_peer_answers_at_once_again() {
+        let mut waits = waits(&[LONG; 50]);
+        let mut limits = |n: u32| {
+            (0..n).map(|_| waits.spin_limit(0, true, false)).filter(|limit| !limit.is_zero()).count()
+        };
+        assert_eq!(limits(4 * TRY_AGAIN), 4);
+        waits.add(LONG);
+        assert!(waits.spinning.get() > SPIN_MOST_ALONE, "it was of no use");
+        (0..TRY_AGAIN).for_each(|_| drop(waits.spin_limit(0, true, false)));
+        waits.add(SHORT);
+        assert!(waits.spinning.get() <= SHORT);
     }
 
     #[test]
