@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use runtime::Runtime;
@@ -178,6 +180,54 @@ fn a_wait_for_both_directions_ends_with_either() {
             put(&theirs, b"x").unwrap();
             let ready = waiting.await.unwrap().unwrap();
             assert!(ready.is_readable() && !ready.is_writable(), "{ready:?}");
+        });
+    });
+}
+
+#[test]
+fn an_operation_that_waits_for_either_direction_takes_neither_from_others() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixStream::pair().unwrap();
+            one.set_nonblocking(true).unwrap();
+            let fd = Arc::new(AsyncFd::new(one).unwrap());
+            let tries = Arc::new(AtomicUsize::new(0));
+            let reading = {
+                let (fd, tries) = (fd.clone(), tries.clone());
+                runtime::spawn(async move {
+                    let both = Interest::READABLE | Interest::WRITABLE;
+                    fd.async_io(both, |fd| {
+                        tries.fetch_add(1, Ordering::Relaxed);
+                        take(fd, &mut [0; 64])
+                    })
+                    .await
+                })
+            };
+            assert!(waits(&reading).await);
+            for _ in 0..10 {
+                fd.async_io(Interest::WRITABLE, |fd| put(fd, b"request")).await.unwrap();
+                runtime::task::yield_now().await;
+            }
+            let before = tries.load(Ordering::Relaxed);
+            assert!(before <= 3, "{before} tries where nothing came");
+            put(&other, b"answer").unwrap();
+            assert_eq!(reading.await.unwrap().unwrap(), 6);
+        });
+    });
+}
+
+#[test]
+fn a_second_watch_of_a_descriptor_is_refused_and_the_first_goes_on() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (read, write) = pipe();
+            let (first, second) = (AsyncFd::new(read.as_fd()).unwrap(), AsyncFd::new(read.as_fd()).unwrap());
+            let mut waiting = pin!(first.readable());
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(second.readable().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+            drop(second);
+            put(&write, b"x").unwrap();
+            waiting.await.unwrap().clear_ready();
         });
     });
 }

@@ -6,11 +6,12 @@ use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use runtime_tests::{on_each, single, waits};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 
 /// A path that nobody else uses, whose file is gone at the end.
 struct Place(PathBuf);
@@ -215,6 +216,65 @@ fn a_sender_waits_for_a_slow_receiver() {
             sending.await.unwrap().unwrap();
         });
     });
+}
+
+#[test]
+fn a_receiver_without_room_holds_up_only_what_is_sent_to_it() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (place, other) = (Place::new(), Place::new());
+            let slow = UnixDatagram::bind(&place.0).unwrap();
+            let _fast = UnixDatagram::bind(&other.0).unwrap();
+            let (filler, sender) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
+            let mut sent = 0;
+            while filler.try_send_to(b"full", &place.0).is_ok() {
+                sent += 1;
+            }
+            let sender = Arc::new(sender);
+            let sending = {
+                let (sender, place) = (sender.clone(), place.0.clone());
+                runtime::spawn(async move { sender.send_to(b"last", place).await })
+            };
+            assert!(waits(&sending).await);
+            assert_eq!(sender.send_to(b"other", &other.0).await.unwrap(), 5);
+            assert_eq!(sender.try_send_to(b"other", &other.0).unwrap(), 5);
+            for _ in 0..=sent {
+                assert_eq!(slow.recv(&mut [0; 8]).await.unwrap(), 4);
+            }
+            assert_eq!(sending.await.unwrap().unwrap(), 4);
+        });
+    });
+}
+
+#[test]
+fn a_path_with_a_zero_byte_in_it_is_refused_and_not_cut() {
+    single().block_on(async {
+        let place = Place::new();
+        let cut = {
+            let mut path = place.0.clone().into_os_string();
+            path.push("\0rest");
+            PathBuf::from(path)
+        };
+        let socket = UnixDatagram::unbound().unwrap();
+        let errors = [
+            UnixListener::bind(&cut).unwrap_err(),
+            UnixStream::connect(&cut).await.unwrap_err(),
+            UnixDatagram::bind(&cut).unwrap_err(),
+            socket.connect(&cut).unwrap_err(),
+            socket.send_to(b"x", &cut).await.unwrap_err(),
+            socket.try_send_to(b"x", &cut).unwrap_err(),
+        ];
+        assert_eq!(errors.map(|error| error.kind()), [ErrorKind::InvalidInput; 6]);
+        assert!(!place.0.exists());
+    });
+}
+
+#[test]
+fn a_peer_whose_number_is_not_known_has_none() {
+    let nobody = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    let stream = UnixStream::from_std(nobody.into()).unwrap();
+    let peer = stream.peer_cred().unwrap();
+    assert_eq!((peer.pid(), peer.uid(), peer.gid()), (None, u32::MAX, u32::MAX));
 }
 
 #[test]

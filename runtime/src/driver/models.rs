@@ -52,7 +52,7 @@ fn until_readable(source: &Source) -> io::Result<Seen> {
         if let Poll::Ready(found) = source.ready(READ) {
             return found;
         }
-        match source.wait(key, READ, &waker) {
+        match source.wait(None, key, READ, &waker) {
             Ok(same) => key = Some(same),
             Err(found) => return found,
         }
@@ -149,8 +149,8 @@ fn an_abandoned_wait_beside_an_event_takes_nobody_elses_waker() {
     model(|| {
         let source = Arc::new(Source::new());
         let ((first, first_waker), (second, second_waker)) = (Count::new(), Count::new());
-        let key = source.wait(None, READ, &first_waker).unwrap();
-        source.wait(None, READ, &second_waker).unwrap();
+        let key = source.wait(None, None, READ, &first_waker).unwrap();
+        source.wait(None, None, READ, &second_waker).unwrap();
         drop((first_waker, second_waker));
         let system = {
             let source = source.clone();

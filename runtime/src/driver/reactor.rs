@@ -76,6 +76,11 @@ impl Registry {
         let entry = self.entries.get(token as u32 as usize)?;
         (entry.generation == (token >> 32) as u32 || mutant!("token_without_generation")).then_some(entry)
     }
+
+    /// How many registrations are for this number.
+    fn owners(&self, fd: RawFd) -> usize {
+        self.entries.iter().filter(|(_, entry)| entry.fd == fd).count()
+    }
 }
 
 impl Reactor {
@@ -108,8 +113,12 @@ impl Reactor {
         // From here on the registration undoes what was done so far when it is dropped.
         let registration = Registration { reactor: self.clone(), source, token };
         match self.poller.add(fd, token) {
-            // A former owner of the number has left a duplicate of the same object registered.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Somebody else waits for the events of this descriptor, and would wait for ever.
+                if self.registry.lock().owners(fd.as_raw_fd()) > 1 {
+                    return Err(error);
+                }
+                // A former owner of the number has left a duplicate of the same object registered.
                 self.poller.delete(fd)?;
                 self.poller.add(fd, token)?;
             }
@@ -195,9 +204,20 @@ impl Registration {
         &self.source
     }
 
-    /// As [`Source::wait`].
+    /// As [`Source::wait`], for whatever the object is ready for.
     pub(crate) fn wait(&self, key: Option<Key>, wanted: u8, waker: &Waker) -> Result<Key, io::Result<Seen>> {
-        let waits = self.source.wait(key, wanted, waker);
+        self.wait_since(None, key, wanted, waker)
+    }
+
+    /// As [`Source::wait`].
+    pub(crate) fn wait_since(
+        &self,
+        seen: Option<Seen>,
+        key: Option<Key>,
+        wanted: u8,
+        waker: &Waker,
+    ) -> Result<Key, io::Result<Seen>> {
+        let waits = self.source.wait(seen, key, wanted, waker);
         if !Poller::SHORT_MEANS_EMPTY && waits.is_ok() {
             let registry = self.reactor.registry.lock();
             if let Some(entry) = registry.get(self.token) {

@@ -152,10 +152,26 @@ impl Source {
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, cleared);
     }
 
+    /// As [`ready`](Self::ready), and there was an event since `seen`, if that is known.
+    fn ready_since(&self, seen: Option<Seen>, wanted: u8) -> Poll<io::Result<Seen>> {
+        let is_old = |now: Seen| seen.is_some_and(|seen| seen.0 / TICK == now.0 / TICK);
+        match self.ready(wanted) {
+            Poll::Ready(Ok(now)) if is_old(now) => Poll::Pending,
+            found => found,
+        }
+    }
+
     /// Leaves `waker` for the next event among `wanted`, in the place of the one under `key` if there is one.
     ///
-    /// The answer is pending and the key under which the waker lies, or what the last look found.
-    pub(crate) fn wait(&self, key: Option<Key>, wanted: u8, waker: &Waker) -> Result<Key, io::Result<Seen>> {
+    /// The answer is pending and the key under which the waker lies, or what the last look found. What was ready at `seen` is
+    /// not found, if there was no event since.
+    pub(crate) fn wait(
+        &self,
+        seen: Option<Seen>,
+        key: Option<Key>,
+        wanted: u8,
+        waker: &Waker,
+    ) -> Result<Key, io::Result<Seen>> {
         // Cloned before and dropped after the lock: both are foreign code.
         let waker = waker.clone();
         let (key, unused) = {
@@ -169,7 +185,7 @@ impl Source {
         if mutant!("wait_without_second_look") {
             return Ok(key);
         }
-        match self.ready(wanted) {
+        match self.ready_since(seen, wanted) {
             Poll::Pending => Ok(key),
             Poll::Ready(found) => {
                 self.leave(key);

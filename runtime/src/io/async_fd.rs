@@ -81,8 +81,9 @@ impl<T: AsFd> AsyncFd<T> {
     /// Nothing is lost.
     ///
     /// # Errors
-    /// If the object cannot be watched, or its runtime was shut down; `InvalidInput` for a direction that
-    /// [`with_interest`](Self::with_interest) left out.
+    /// If the object cannot be watched, or its runtime was shut down; `AlreadyExists` while the same descriptor is watched for
+    /// somebody else, who would have no events any more (a duplicate may be watched beside it); `InvalidInput` for a direction
+    /// that [`with_interest`](Self::with_interest) left out.
     pub async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
         let readiness = self.wait(interest).await?;
         Ok(AsyncFdReadyGuard { fd: self, readiness })

@@ -18,11 +18,13 @@ pub(crate) async fn async_io<T: AsFd, R>(
         return io.io(direction, op).await;
     }
     loop {
-        match io.try_once(interest, &mut op) {
+        let seen = io.look();
+        match io.try_for_others(interest, &mut op) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => return result,
         }
-        io.ready(interest).await?;
+        // One direction may be ready all the time, and stay so for others: only an event says that another try may help.
+        io.news(interest, seen).await?;
     }
 }

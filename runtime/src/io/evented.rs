@@ -15,11 +15,12 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use super::interest::{Interest, Ready};
 use super::rest::Rest;
 use crate::coop;
-use crate::driver::{Key, Registration, Seen, readiness};
+use crate::driver::{Key, Registration, Seen, duration_to_ns, readiness};
 use crate::error::Error;
 use crate::handle;
 use crate::loom::lock::Mutex;
@@ -281,22 +282,75 @@ impl<T: AsFd> Evented<T> {
         interest: Interest,
         op: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let wanted = wanted(interest);
-        let would_block = || Err(io::ErrorKind::WouldBlock.into());
-        let link = self.registration();
-        let seen = match link.map(|link| (link, link.source().ready(wanted))) {
-            None => None,
-            Some((_, Poll::Ready(seen))) => Some(seen?),
-            Some((link, Poll::Pending)) if link.is_unsure() => None,
-            Some((_, Poll::Pending)) => return would_block(),
-        };
-        let Some(result) = self.try_unless_resting(wanted, op) else { return would_block() };
-        if let (Some(link), Some(seen), Err(error)) = (link, seen, &result) {
+        let (result, seen) = self.try_seen(interest, op);
+        if let (Some(link), Some(seen), Err(error)) = (self.registration(), seen, &result) {
             if error.kind() == io::ErrorKind::WouldBlock {
-                link.source().clear(seen, wanted);
+                link.source().clear(seen, wanted(interest));
             }
         }
         result
+    }
+
+    /// The same, and what was seen before the try is kept: one direction may be ready for others.
+    pub(crate) fn try_for_others<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.try_seen(interest, op).0
+    }
+
+    /// The answer comes with what was seen before the try, if there was one.
+    fn try_seen<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce(&T) -> io::Result<R>,
+    ) -> (io::Result<R>, Option<Seen>) {
+        let wanted = wanted(interest);
+        let would_block = || (Err(io::ErrorKind::WouldBlock.into()), None);
+        let link = self.registration();
+        let seen = match link.map(|link| (link, link.source().ready(wanted))) {
+            None => None,
+            Some((_, Poll::Ready(Ok(seen)))) => Some(seen),
+            Some((_, Poll::Ready(Err(error)))) => return (Err(error), None),
+            Some((link, Poll::Pending)) if link.is_unsure() => None,
+            Some((_, Poll::Pending)) => return would_block(),
+        };
+        match self.try_unless_resting(wanted, op) {
+            Some(result) => (result, seen),
+            None => would_block(),
+        }
+    }
+
+    /// Tries `op` whatever the object is ready for; when it would block, again after `pause`, because no event says when it
+    /// would not. The timer of a call that is given up goes off in vain.
+    pub(crate) fn poll_again<R>(
+        &self,
+        cx: &mut Context<'_>,
+        pause: Duration,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let unit = ready!(coop::poll_proceed(cx));
+        match self.try_blindly(op) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wake_after(duration_to_ns(pause), cx.waker());
+                Poll::Pending
+            }
+            result => {
+                unit.made_progress();
+                Poll::Ready(result)
+            }
+        }
+    }
+
+    /// Tries `op` whatever the object is ready for, and forgets none of that.
+    pub(crate) fn try_blindly<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        loop {
+            match op(self.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// As [`try_once`](Self::try_once), of an operation that may be tried again after an interruption.
@@ -350,6 +404,35 @@ impl<T: AsFd> Evented<T> {
         Poll::Ready(Ok(Readiness { ready: Ready::from_bits(seen.ready()) & interest.mask(), seen }))
     }
 
+    /// What the object was seen to be ready for by now, to be given back to [`news`](Self::news).
+    pub(crate) fn look(&self) -> Option<Seen> {
+        self.registration().map(|link| link.source().look())
+    }
+
+    /// Waits until there was an event since `seen`, and the object may be ready for some of `interest`.
+    pub(crate) async fn news(&self, interest: Interest, seen: Option<Seen>) -> io::Result<()> {
+        let mut wait = Wait { io: self, key: None };
+        let wanted = wanted(interest);
+        poll_fn(|cx| {
+            let unit = ready!(coop::poll_proceed(cx));
+            if self.rest_with(wanted, cx.waker()) {
+                return Poll::Pending;
+            }
+            match self.link()?.wait_since(seen, wait.key, wanted, cx.waker()) {
+                Ok(left) => {
+                    wait.key = Some(left);
+                    Poll::Pending
+                }
+                Err(found) => {
+                    found?;
+                    unit.made_progress();
+                    Poll::Ready(Ok(()))
+                }
+            }
+        })
+        .await
+    }
+
     /// As [`poll_ready`](Self::poll_ready). Any number of tasks may wait at a time.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Readiness> {
         let mut wait = Wait { io: self, key: None };
@@ -398,12 +481,17 @@ impl<T: AsFd> Evented<T> {
             return false;
         }
         let Some(left) = self.rest.left() else { return false };
-        let now = handle::clock_now();
-        // The timer needs no descriptor, which there may not be, and goes off by itself.
-        if handle::arm(now, now.saturating_add(left), waker).is_none() {
-            waker.wake_by_ref();
-        }
+        // A timer needs no descriptor, which there may not be.
+        wake_after(left, waker);
         true
+    }
+}
+
+/// Wakes by a timer that nobody takes back, so many nanoseconds from now.
+fn wake_after(time: u64, waker: &Waker) {
+    let now = handle::clock_now();
+    if handle::arm(now, now.saturating_add(time), waker).is_none() {
+        waker.wake_by_ref();
     }
 }
 

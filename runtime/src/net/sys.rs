@@ -48,7 +48,11 @@ pub(super) fn accept(listener: &impl AsFd) -> io::Result<(Socket, SockAddr)> {
 
 /// True for the refusals that a loop around `accept` meets again at once, until somebody closes something.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
+    // ENOSPC is epoll's: the user may watch no more.
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC)
+    )
 }
 
 /// True if a connection has begun and its outcome is not known yet.

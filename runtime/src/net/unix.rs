@@ -39,10 +39,22 @@ pub use ucred::UCred;
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use socket2::SockAddr;
+
+/// The address of a socket at a path. One that begins with a zero byte is an abstract name; another zero byte would end
+/// the path for the system, and be somebody else's.
+fn path_addr(path: impl AsRef<Path>) -> io::Result<SockAddr> {
+    let path = path.as_ref();
+    let zero = path.as_os_str().as_bytes().iter().position(|byte| *byte == 0);
+    if zero.is_some_and(|index| index > 0) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path with a zero byte in it"));
+    }
+    SockAddr::unix(path)
+}
 
 /// The same address, as socket2 knows it.
 fn sock_addr(addr: &SocketAddr) -> io::Result<SockAddr> {
@@ -51,7 +63,6 @@ fn sock_addr(addr: &SocketAddr) -> io::Result<SockAddr> {
     }
     #[cfg(target_os = "linux")]
     if let Some(name) = addr.as_abstract_name() {
-        use std::os::unix::ffi::OsStrExt;
         // socket2 takes a name that begins with a zero byte for an abstract one.
         let name = [&[0], name].concat();
         return SockAddr::unix(Path::new(std::ffi::OsStr::from_bytes(&name)));

@@ -1,23 +1,30 @@
 //! Messages within one machine.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::sock_addr;
+use super::{path_addr, sock_addr};
+use crate::io::Evented;
 use crate::io::stream::QUIET;
-use crate::io::{Direction, Evented};
 use crate::net::methods::{io_methods, message_methods, socket_impls};
 use crate::net::sys;
 
+/// How long a sender waits for a receiver that has no room and is not the one that it is connected to.
+const FULL: Duration = Duration::from_millis(2);
+
 /// A Unix socket that carries messages: none is lost and they stay in order.
 ///
-/// A receiver that is slow makes its senders wait. Everything takes a shared reference. Dropping it leaves the file of a
+/// A receiver that is slow makes its senders wait. The system tells a sender of room only if it is
+/// [connected](Self::connect) to the receiver; one that names it ([`send_to`](Self::send_to)) asks every two milliseconds,
+/// and the others that it sends to do not wait for that. Everything takes a shared reference. Dropping it leaves the file of a
 /// bound socket where it is.
 ///
 /// ```
@@ -42,7 +49,7 @@ impl UnixDatagram {
     /// # Errors
     /// Those of the system; `AddrInUse` if there is a file.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
-        UnixDatagram::bind_to(&SockAddr::unix(path)?)
+        UnixDatagram::bind_to(&path_addr(path)?)
     }
 
     /// A socket at an address, which may be an abstract name.
@@ -107,8 +114,8 @@ impl UnixDatagram {
     /// # Errors
     /// Those of the system.
     pub async fn send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let addr = SockAddr::unix(path)?;
-        self.io.io(Direction::Write, |io| send_to(io, buf, &addr)).await
+        let addr = path_addr(path)?;
+        poll_fn(|cx| self.io.poll_again(cx, FULL, |io| send_to(io, buf, &addr))).await
     }
 
     /// Sends a message to the socket at an address, which may be an abstract name.
@@ -120,7 +127,7 @@ impl UnixDatagram {
     /// Those of the system.
     pub async fn send_to_addr(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
         let addr = sock_addr(addr)?;
-        self.io.io(Direction::Write, |io| send_to(io, buf, &addr)).await
+        poll_fn(|cx| self.io.poll_again(cx, FULL, |io| send_to(io, buf, &addr))).await
     }
 
     /// The same as [`send_to`](Self::send_to) by polling. Keeps the waker of the last caller only.
@@ -133,8 +140,8 @@ impl UnixDatagram {
         buf: &[u8],
         path: impl AsRef<Path>,
     ) -> Poll<io::Result<usize>> {
-        let addr = SockAddr::unix(path)?;
-        self.io.poll_io(cx, Direction::Write, |io| send_to(io, buf, &addr))
+        let addr = path_addr(path)?;
+        self.io.poll_again(cx, FULL, |io| send_to(io, buf, &addr))
     }
 
     /// The same as [`send_to`](Self::send_to) without waiting.
@@ -142,8 +149,8 @@ impl UnixDatagram {
     /// # Errors
     /// `WouldBlock` if there is no room; as for [`send_to`](Self::send_to).
     pub fn try_send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let addr = SockAddr::unix(path)?;
-        self.io.try_io(Direction::Write, |io| send_to(io, buf, &addr))
+        let addr = path_addr(path)?;
+        self.io.try_blindly(|io| send_to(io, buf, &addr))
     }
 
     /// Ends the receiving, the sending or both.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{UnixStream, sock_addr, std_addr};
+use super::{UnixStream, path_addr, sock_addr, std_addr};
 use crate::io::{Direction, Evented};
 use crate::net::methods::socket_impls;
 use crate::net::sys;
@@ -41,7 +41,7 @@ impl UnixListener {
     /// # Errors
     /// Those of the system; `AddrInUse` if there is a file.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        UnixListener::bind_to(&SockAddr::unix(path)?)
+        UnixListener::bind_to(&path_addr(path)?)
     }
 
     /// Listens at an address, which may be an abstract name.
@@ -85,7 +85,12 @@ impl UnixListener {
 
     fn finish(&self, accepted: io::Result<(Socket, SockAddr)>) -> io::Result<(UnixStream, SocketAddr)> {
         match accepted {
-            Ok((socket, addr)) => Ok((UnixStream::from_socket(socket), std_addr(&addr)?)),
+            Ok((socket, addr)) => {
+                let stream = UnixStream::from_socket(socket);
+                // A path may fill all the room that there is, without an end; std can read it all the same.
+                let addr = std_addr(&addr).or_else(|_| stream.peer_addr())?;
+                Ok((stream, addr))
+            }
             Err(error) => {
                 if sys::is_exhaustion(&error) {
                     self.io.throttle();

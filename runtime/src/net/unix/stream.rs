@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::sock_addr;
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 #[cfg(target_os = "linux")]
 use super::ucred::UCred;
+use super::{path_addr, sock_addr};
 use crate::io::stream::ByteStream;
 use crate::io::{Direction, Evented, Interest};
 use crate::net::methods::{io_methods, read_methods, ready_methods, socket_impls, write_methods};
@@ -47,7 +47,7 @@ impl UnixStream {
     /// # Errors
     /// Those of the system; `WouldBlock` if the listener's queue is full, which the system cannot tell the end of.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        let addr = SockAddr::unix(path)?;
+        let addr = path_addr(path)?;
         UnixStream::connect_to(addr).await
     }
 
