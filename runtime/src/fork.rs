@@ -13,12 +13,20 @@
 #![cfg_attr(unix, expect(unsafe_code, reason = "registers a handler with the C library"))]
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// What else is to be done in a child.
-static IN_CHILD: OnceLock<fn()> = OnceLock::new();
+/// What else is to be done in a child, in a place for each [`Who`].
+static IN_CHILD: [OnceLock<fn()>; 2] = [const { OnceLock::new() }; 2];
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// Who has something to do in a child.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Who {
+    Runtimes,
+    StandardInput,
+}
 
 /// Something of a process.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +47,10 @@ impl Birth {
     }
 }
 
-/// Calls `in_child` in every process that is forked off from now on, on its only thread. The first call counts.
-pub(crate) fn watch(in_child: fn()) {
-    if IN_CHILD.get().is_none() && IN_CHILD.set(in_child).is_ok() {
+/// Calls `in_child` in every process that is forked off from now on, on its only thread. The first call of each counts.
+pub(crate) fn watch(who: Who, in_child: fn()) {
+    let place = &IN_CHILD[who as usize];
+    if place.get().is_none() && place.set(in_child).is_ok() && !REGISTERED.swap(true, Ordering::Relaxed) {
         register();
     }
 }
@@ -50,9 +59,7 @@ pub(crate) fn watch(in_child: fn()) {
 fn register() {
     extern "C" fn child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
-        if let Some(in_child) = IN_CHILD.get() {
-            in_child();
-        }
+        IN_CHILD.iter().filter_map(OnceLock::get).for_each(|in_child| in_child());
     }
     // SAFETY: the handler is a function of this library, which is never unloaded while the handler is registered.
     // For want of memory it is not registered, and children are not noticed.

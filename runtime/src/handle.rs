@@ -67,7 +67,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Inner {
     /// A runtime without threads, open for tasks.
     pub(crate) fn start(config: Config) -> Arc<Self> {
-        fork::watch(forget_parent);
+        fork::watch(fork::Who::Runtimes, forget_parent);
         let shared = Shared::obtain(config.flavor, config.workers);
         let pool = Pool::new(config.max_blocking_threads, free_threads, config.blocking_keep_alive);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
@@ -145,16 +145,17 @@ impl Host for Inner {
     }
 
     fn stalled(&self, stall: Stall) {
-        #[cfg(feature = "tracing")]
-        stall.trace();
-        match &self.config.on_stall {
-            // Its message was printed by the panic hook; the thread is needed all the same.
-            Some(handler) => {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(stall))) {
-                    drop_quietly(payload);
-                }
+        let tell = || {
+            #[cfg(feature = "tracing")]
+            stall.trace();
+            match &self.config.on_stall {
+                Some(handler) => handler(stall),
+                None => print_line(&stall),
             }
-            None => print_line(&stall),
+        };
+        // The message of a panic was printed by the hook; the thread is needed all the same.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
+            drop_quietly(payload);
         }
     }
 

@@ -4,6 +4,10 @@
 //! A reader that finds nothing leaves its waker and asks. The thread sleeps until somebody has asked, reads once without
 //! the lock, leaves what it got, and wakes everybody who waits; who comes too late asks again. So the thread never reads
 //! ahead of a question, and what a cancelled reader asked for is there for the next one.
+//!
+//! # After a fork
+//! The child has no such thread and begins anew; what its parent has not yet given out stays the parent's. The lost thread
+//! may have been in std's reading, whose lock is its own for ever then: the child reads the descriptor itself.
 
 use std::future::poll_fn;
 use std::io::{self, Read};
@@ -12,6 +16,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 
 use crate::coop;
+use crate::fork;
 use crate::loom::lock::{Condvar, Mutex};
 
 /// As much as std's own buffer takes.
@@ -26,6 +31,8 @@ struct Input {
 
 struct State {
     started: bool,
+    /// Not through std.
+    bare: bool,
     asked: bool,
     buf: Vec<u8>,
     begin: usize,
@@ -40,6 +47,7 @@ impl State {
     const fn new() -> Self {
         State {
             started: false,
+            bare: false,
             asked: false,
             buf: Vec::new(),
             begin: 0,
@@ -53,13 +61,16 @@ impl State {
         &self.buf[self.begin..]
     }
 
+    /// Behind what is left: what was consumed goes, and its room is used again.
+    fn append(&mut self, bytes: &[u8]) {
+        self.buf.drain(..self.begin);
+        self.begin = 0;
+        self.buf.extend_from_slice(bytes);
+    }
+
     fn consume(&mut self, count: usize) {
         self.begin += count;
         self.scanned = 0;
-        if self.begin == self.buf.len() {
-            self.buf.clear();
-            self.begin = 0;
-        }
     }
 
     /// The length of the first line with its end, or of all there is if nothing comes after it.
@@ -194,7 +205,13 @@ impl Stdin {
     }
 }
 
+/// In a child of a process that had the thread, or was about to.
+fn forget_parent() {
+    INPUT.state.renew(State { bare: true, ..State::new() });
+}
+
 fn start_thread() -> io::Result<()> {
+    fork::watch(fork::Who::StandardInput, forget_parent);
     let started = thread::Builder::new().name("stdin".to_owned()).spawn(serve);
     let Err(error) = started else { return Ok(()) };
     let wakers = {
@@ -215,9 +232,11 @@ fn serve() {
         while !state.asked {
             state = INPUT.asked.wait(state);
         }
+        let bare = state.bare;
         drop(state);
         let read = loop {
-            match io::stdin().read(&mut chunk) {
+            let read = if bare { read_bare(&mut chunk) } else { io::stdin().read(&mut chunk) };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -225,7 +244,7 @@ fn serve() {
         let mut state = INPUT.state.lock();
         match read {
             Ok(0) => state.outcome = Some(Ok(())),
-            Ok(count) => state.buf.extend_from_slice(&chunk[..count]),
+            Ok(count) => state.append(&chunk[..count]),
             Err(error) => state.outcome = Some(Err(error)),
         }
         state.asked = false;
@@ -235,5 +254,38 @@ fn serve() {
             // Another executor's waker may panic; the other readers need this thread.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
+    }
+}
+
+#[cfg(unix)]
+fn read_bare(buf: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(rustix::stdio::stdin(), buf)?)
+}
+
+/// No other system has children that are forked off.
+#[cfg(not(unix))]
+fn read_bare(buf: &mut [u8]) -> io::Result<usize> {
+    io::stdin().read(buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_consumed_takes_no_room() {
+        let line: Vec<u8> = [vec![b'x'; CHUNK], vec![b'\n']].concat();
+        let input = line.repeat(100);
+        let (mut state, mut lines) = (State::new(), 0);
+        for chunk in input.chunks(CHUNK) {
+            state.append(chunk);
+            while let Some(count) = state.line() {
+                assert_eq!(state.rest()[..count], line);
+                state.consume(count);
+                lines += 1;
+            }
+            assert!(state.buf.len() <= line.len() + CHUNK);
+        }
+        assert_eq!(lines, 100);
     }
 }
