@@ -196,6 +196,49 @@ fn a_virtual_clock_stands_still_in_a_poll_that_a_nested_block_on_took_off_its_wo
     the_clock_stands_still_in_the_rest_of_the_poll(|wait| Handle::current().block_on(async { wait() }));
 }
 
+/// As it is told at its end.
+struct AtTheEnd(Box<dyn FnMut() + Send>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Ends the poll of a task by a panic out of `block`, and looks at the clock while that unwinds.
+#[track_caller]
+fn the_clock_stands_still_while_the_poll_unwinds(block: fn(&mut dyn FnMut())) {
+    on_each_paused(&[|| Builder::new().worker_threads(1), || Builder::new().worker_threads(2)], move |rt| {
+        let (tell, told) = mpsc::channel();
+        let task = rt.spawn(async move {
+            let counts = Counts::new();
+            runtime::spawn(counts.watch(time::sleep(HOUR)));
+            let before = time::now();
+            let _end = AtTheEnd(Box::new(move || {
+                // Time for the thread that has the worker now to find nothing else to do.
+                thread::sleep(50 * MS);
+                tell.send(time::now() - before).unwrap();
+            }));
+            block(&mut || {
+                until(|| counts.polls() > 0);
+                panic!("on purpose");
+            });
+        });
+        assert!(task.wait().unwrap_err().is_panic());
+        assert_eq!(told.recv().unwrap(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_virtual_clock_stands_still_while_a_poll_unwinds_that_block_in_place_took_off_its_worker() {
+    the_clock_stands_still_while_the_poll_unwinds(|panics| task::block_in_place(panics));
+}
+
+#[test]
+fn a_virtual_clock_stands_still_while_a_poll_unwinds_that_a_nested_block_on_took_off_its_worker() {
+    the_clock_stands_still_while_the_poll_unwinds(|panics| Handle::current().block_on(async { panics() }));
+}
+
 // --- a runtime that was shut down ---
 
 /// Wakes a thread.

@@ -18,6 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Runtimes of each shape whose clock stands still from the start.
@@ -355,6 +356,38 @@ fn the_clock_does_not_jump_while_a_blocking_job_runs() {
             job.await.unwrap();
             assert_eq!(sleeper.await.unwrap() - begin, DAY);
         });
+    });
+}
+
+/// What `wait` does in the middle of a poll takes exactly an hour of a clock that stands still.
+#[track_caller]
+fn a_nested_wait_lets_the_clock_go_on(wait: fn()) {
+    on_each_paused(move |rt| {
+        let measured = move || {
+            let begin = time::now();
+            wait();
+            time::now() - begin
+        };
+        let root = rt.block_on(async move { measured() });
+        let task = rt.block_on(async move { runtime::spawn(async move { measured() }).await.unwrap() });
+        assert_eq!((root, task), (HOUR, HOUR));
+    });
+}
+
+#[test]
+fn a_clock_that_stands_still_goes_on_while_a_nested_call_waits_for_a_timer() {
+    a_nested_wait_lets_the_clock_go_on(|| runtime::block_on(time::sleep(HOUR)));
+}
+
+#[test]
+fn a_clock_that_stands_still_goes_on_while_a_nested_call_in_a_nested_call_waits_for_a_timer() {
+    a_nested_wait_lets_the_clock_go_on(|| runtime::block_on(async { runtime::block_on(time::sleep(HOUR)) }));
+}
+
+#[test]
+fn a_clock_that_stands_still_goes_on_while_a_nested_call_in_blocking_code_waits_for_a_timer() {
+    a_nested_wait_lets_the_clock_go_on(|| {
+        runtime::task::block_in_place(|| runtime::block_on(time::sleep(HOUR)));
     });
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Context {
     pub(super) batches: Cell<bool>,
     /// The current poll goes on without a worker, and holds a virtual clock until its end.
     pub(super) holds: Cell<bool>,
+    /// Holds of a virtual clock by what is on this thread's stack: polls of futures of `block_on`, blocking code.
+    pub(super) stacked_holds: Cell<usize>,
     /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
     pub(super) precise: OnceCell<Precise>,
     /// Made when this thread first sleeps for timers while somebody sees to it that it wakes up; `None` in it where nobody can.
@@ -52,6 +54,7 @@ impl Context {
             polled: Cell::new(false),
             batches: Cell::new(false),
             holds: Cell::new(false),
+            stacked_holds: Cell::new(0),
             precise: OnceCell::new(),
             whereabouts: OnceCell::new(),
             outer: Cell::new(ptr::null()),

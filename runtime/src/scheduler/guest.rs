@@ -198,61 +198,122 @@ fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
     let root = Root::new(context.shared, context.parker.clone());
     loop {
         context.enter_to_poll();
-        if let Poll::Ready(output) = root.poll(future.as_mut()) {
-            return output;
+        {
+            let _counted = Stacked::count(context, 1);
+            if let Poll::Ready(output) = root.poll(future.as_mut()) {
+                return output;
+            }
         }
+        let _lent = LentHolds::lend(context);
         context.serve(&root);
     }
 }
 
 /// `block_on` on a thread that runs a worker of the same runtime already.
 fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Output {
-    if shared.flavor == Flavor::CurrentThread {
-        return context::find(shared, |context| {
-            let context = context.expect("the thread is in the runtime");
+    context::find(shared, |context| {
+        let context = context.expect("the thread is in the runtime");
+        if shared.flavor == Flavor::CurrentThread {
             let polled = context.polled_task();
             let output = drive(context, future);
             context.polls_again(polled);
-            output
-        });
-    }
-    // A virtual clock stands still whenever the task could go on: until the future's own hold is there, and from its
-    // last poll until the task has a worker again, or a hold for the rest of its poll.
-    let before = Held::new(shared);
-    let (output, _after) = leave_worker(|| {
-        let root = Root::new(shared, Parker::new());
-        drop(before);
-        loop {
-            root.wait();
-            let held = Held::new(shared);
-            if let Poll::Ready(output) = root.poll(future.as_mut()) {
-                return (output, held);
-            }
-            shared.assert_not_lost();
+            return output;
         }
-    });
-    output
+        // A virtual clock stands still whenever the task could go on: until the future's own hold is there, and from its
+        // last poll, however that ends, until the task has a worker again, or a hold for the rest of its poll.
+        let mut held = Some(Held::new(shared));
+        leave_worker(|| {
+            let root = Root::new(shared, Parker::new());
+            loop {
+                drop(held.take());
+                {
+                    let _lent = LentHolds::lend(context);
+                    root.wait();
+                }
+                held = Some(Held::new(shared));
+                let _counted = Stacked::count(context, 2);
+                if let Poll::Ready(output) = root.poll(future.as_mut()) {
+                    return output;
+                }
+                shared.assert_not_lost();
+            }
+        })
+    })
+}
+
+/// Counts holds of a virtual clock that this thread has for what it is doing, until that is done.
+struct Stacked<'a>(&'a Context, usize);
+
+impl<'a> Stacked<'a> {
+    fn count(context: &'a Context, holds: usize) -> Self {
+        context.stacked_holds.set(context.stacked_holds.get() + holds);
+        Stacked(context, holds)
+    }
+}
+
+impl Drop for Stacked<'_> {
+    fn drop(&mut self) {
+        self.0.stacked_holds.set(self.0.stacked_holds.get() - self.1);
+    }
+}
+
+/// While a call of `block_on` waits, what it was called from cannot go on: its holds of a virtual clock are let go, and taken
+/// again before the call's own is over.
+struct LentHolds<'a> {
+    context: &'a Context,
+    stacked: usize,
+    holds: bool,
+}
+
+impl<'a> LentHolds<'a> {
+    fn lend(context: &'a Context) -> Self {
+        let (stacked, holds) = (context.stacked_holds.take(), context.holds.take());
+        let lent = LentHolds { context, stacked, holds };
+        (0..lent.count()).for_each(|_| context.shared.release());
+        lent
+    }
+
+    fn count(&self) -> usize {
+        self.stacked + usize::from(self.holds)
+    }
+}
+
+impl Drop for LentHolds<'_> {
+    fn drop(&mut self) {
+        (0..self.count()).for_each(|_| self.context.shared.hold());
+        self.context.stacked_holds.set(self.stacked);
+        self.context.holds.set(self.holds);
+    }
 }
 
 /// Runs blocking code in the middle of a task: the rest of the worker's tasks go to another thread first.
 ///
 /// Anywhere else it just calls `f`.
 pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
-    let shared = context::with(|context| context.map(|context| context.shared));
-    let _held = shared.map(Held::new);
-    leave_worker(f)
+    context::with(|context| {
+        let _held = context.map(|context| (Stacked::count(context, 1), Held::new(context.shared)));
+        leave_worker(f)
+    })
 }
 
 /// Calls `f` while another thread has this one's worker.
 fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
     context::with(|context| {
-        let left = context.and_then(Context::leave_for_blocking);
-        let result = call(f);
-        if let (Some(context), Some(left)) = (context, left) {
-            context.come_back(left);
-        }
-        result
+        let _back = context.and_then(|context| Some(Back(context, context.leave_for_blocking()?)));
+        call(f)
     })
+}
+
+/// Comes back from blocking code, however that ends: what the poll does after that, if only to unwind, is its worker's.
+struct Back<'a>(&'a Context, Left);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        // A child that was forked off in there may unwind to where it ends, and takes no worker along.
+        if !(self.0.shared.is_lost() && std::thread::panicking()) {
+            self.0.come_back(self.1);
+        }
+    }
 }
 
 /// Calls code that may block, as it would be called outside of any task.
@@ -263,6 +324,7 @@ fn call<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// What a thread was doing when it left its worker: the task it was polling.
+#[derive(Clone, Copy)]
 struct Left(Option<Polled>);
 
 impl Context {

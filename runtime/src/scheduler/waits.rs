@@ -66,7 +66,7 @@ impl Waits {
         let alone = self.few_in_a_row >= ALONE && !crowded;
         let most = if alone { SPIN_MOST_ALONE } else { SPIN_MOST };
         let mean = self.spinning.get();
-        self.tries = mean > most && alone && self.few_in_a_row.is_multiple_of(TRY_AGAIN);
+        self.tries = mean > most && alone && self.few_in_a_row % TRY_AGAIN == 0;
         if self.tries {
             return most;
         }
@@ -177,7 +177,9 @@ mod tests {
         assert_eq!(limits(4 * TRY_AGAIN), 4);
         waits.add(LONG);
         assert!(waits.spinning.get() > SPIN_MOST_ALONE, "it was of no use");
-        (0..TRY_AGAIN).for_each(|_| drop(waits.spin_limit(0, true, false)));
+        for _ in 0..TRY_AGAIN {
+            waits.spin_limit(0, true, false);
+        }
         waits.add(SHORT);
         assert!(waits.spinning.get() <= SHORT);
     }

@@ -60,8 +60,9 @@ impl Sights {
     /// Somebody has seen the workers of this kind, and nothing of the others.
     pub(super) fn note(&mut self, shared: &Shared, now: Instant, kind: impl Fn(&Processor) -> bool) {
         self.fit(shared);
-        for (worker, processor) in shared.reach().iter().enumerate() {
-            if kind(processor) {
+        // The reach may grow meanwhile.
+        for worker in 0..self.of.len() {
+            if kind(&shared.processors[worker]) {
                 self.look(shared, worker, now);
             }
         }
