@@ -338,3 +338,68 @@ fn threads_refused_for_want_of_memory_are_errors_until_there_is_some() {
         assert_eq!(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap(), 1);
     });
 }
+
+/// What all who run wait for is a task whose worker was refused a thread.
+fn in_blocking_code(test: &str, user: u32, monitor: bool, block: fn(runtime::Task<u32>, Limit) -> u32) {
+    refused(test, user, || {
+        let rt = Runtime::builder().worker_threads(1).monitor(monitor).build().unwrap();
+        // Its worker has a thread from here on, and its monitor, if it has one.
+        rt.spawn(async { runtime::spawn(async {}).await }).wait().unwrap().unwrap();
+        let task = rt.spawn(async move {
+            let limit = Limit::of_one_thread();
+            block(runtime::spawn(async { 1 }), limit)
+        });
+        assert_eq!(promptly(|| task.wait()).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_task_that_a_nested_wait_left_without_a_thread_has_one_when_the_system_gives_it() {
+    let test = "a_task_that_a_nested_wait_left_without_a_thread_has_one_when_the_system_gives_it";
+    let block: fn(runtime::Task<u32>, Limit) -> u32 = |child, limit| {
+        runtime::block_on(async move {
+            limit.lift();
+            child.await.unwrap()
+        })
+    };
+    in_blocking_code(test, 65512, false, block);
+}
+
+#[test]
+fn a_task_that_blocking_code_left_without_a_thread_has_one_when_the_system_gives_it() {
+    let test = "a_task_that_blocking_code_left_without_a_thread_has_one_when_the_system_gives_it";
+    let block: fn(runtime::Task<u32>, Limit) -> u32 = |child, limit| {
+        runtime::task::block_in_place(|| {
+            limit.lift();
+            child.wait().unwrap()
+        })
+    };
+    in_blocking_code(test, 65513, true, block);
+}
+
+#[test]
+fn a_monitor_that_the_system_refused_watches_later() {
+    refused("a_monitor_that_the_system_refused_watches_later", 65514, || {
+        let rt = Runtime::builder().worker_threads(1).stall_threshold(None).build().unwrap();
+        // Its worker has a thread from here on, and no monitor yet: nothing is reported, and there was one task.
+        rt.spawn(async {}).wait().unwrap();
+        let limit = Limit::of_one_thread();
+        rt.spawn(async { runtime::spawn(async {}).await }).wait().unwrap().unwrap();
+        limit.lift();
+        // Until somebody passes on what it keeps.
+        let keeps = async || {
+            let child = runtime::spawn(async {});
+            let begin = std::time::Instant::now();
+            while !child.is_finished() && begin.elapsed() < std::time::Duration::from_millis(50) {
+                std::thread::yield_now();
+            }
+            child.is_finished()
+        };
+        let task = rt.spawn(async move {
+            while !keeps().await {
+                runtime::task::yield_now().await;
+            }
+        });
+        promptly(|| task.wait()).unwrap();
+    });
+}

@@ -35,6 +35,7 @@ mod lost;
 mod metrics;
 mod monitor;
 mod next;
+mod refusal;
 mod runner;
 mod seat;
 mod sleep;
@@ -78,6 +79,7 @@ use core::Core;
 use idle::Idle;
 use monitor::Monitor;
 use next::NextSlot;
+use refusal::Refusal;
 use runner::Runner;
 use seat::{Rouse, Seat};
 use spare::{Post, Spares};
@@ -107,6 +109,8 @@ pub(crate) struct Shared {
     /// What was counted for the runtimes before this one. The counters go on: a late wake-up may stand between two of them.
     counted_before: Mutex<Snapshot>,
     driver: Driver,
+    /// Of a thread for a worker.
+    refusal: Refusal,
     /// What a virtual clock has to wait for: futures of `block_on` that are woken or polled, and code in `block_in_place`.
     held: CachePadded<AtomicUsize>,
 }
@@ -239,6 +243,7 @@ impl Shared {
             counted_before: Mutex::default(),
             // One set of timers for each worker, and one for everybody else.
             driver: Driver::new(workers + 1),
+            refusal: Refusal::default(),
             held: CachePadded::new(AtomicUsize::new(0)),
         }
     }
@@ -407,6 +412,7 @@ impl Shared {
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
             Ok(thread) => {
+                self.refusal.forget();
                 self.keep(thread);
                 self.watch_first();
             }
@@ -461,6 +467,9 @@ impl Shared {
             // Those who run come by the injector within a few polls; those who sleep look once more when woken.
             self.wake_manned();
             self.next_guest();
+            // Or all of them are in blocking code.
+            self.refusal.note();
+            self.monitor.stir(self);
         } else {
             self.fail_unattended(&Error::new(error));
         }

@@ -18,6 +18,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use super::attend::Held;
 use super::context::{self, Context};
 use super::idle::Prefer;
+use super::refusal::ASK_AGAIN;
 use super::seat::Occupied;
 use super::worker::Exit;
 use super::{Flavor, Shared};
@@ -101,7 +102,14 @@ impl Root {
         shared.look_at_clock();
         shared.attend();
         while !self.is_woken() {
-            self.signal.parker.park();
+            if !shared.refusal.is_there() {
+                self.signal.parker.park();
+                continue;
+            }
+            self.signal.parker.park_timeout(ASK_AGAIN);
+            if shared.is_short_of_threads() && !shared.is_stopping() {
+                shared.offer_work();
+            }
         }
     }
 }

@@ -129,6 +129,12 @@ impl Idle {
         self.words.iter().any(|word| word.state.load(Ordering::Relaxed) & PARKED != 0)
     }
 
+    /// True if some worker sleeps on a thread, which only has to be woken.
+    pub(super) fn can_wake(&self) -> bool {
+        let sleepers = |word: &Word| word.state.load(Ordering::Relaxed) & word.manned.load(Ordering::Relaxed);
+        self.words.iter().any(|word| sleepers(word) & PARKED != 0)
+    }
+
     /// True if the worker sleeps, or is free to be run.
     pub(super) fn is_parked(&self, worker: usize) -> bool {
         let (word, bit) = self.of(worker);

@@ -35,6 +35,7 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
+use super::refusal::Refusal;
 use super::{Flavor, Processor, Shared, context, slice};
 use crate::context::Role;
 use crate::driver::{Precise, to_ns};
@@ -54,6 +55,9 @@ const PATIENCE: Duration = Duration::from_millis(4);
 
 /// A program in which a poll took long may do that again, and is looked at more often for this time.
 const WARY: Duration = Duration::from_secs(1);
+
+/// A thread that the system refused is asked for again after this time.
+const REFUSED: Duration = Duration::from_secs(1);
 
 /// A timer may go off so much later before the monitor looks why: its worker looks at it between two polls.
 const GRACE: Duration = Duration::from_micros(500);
@@ -76,8 +80,8 @@ pub(crate) struct Monitor {
     report_after: AtomicU64,
     /// There is to be a thread, and nobody has started it.
     due: AtomicBool,
-    /// The system refused the thread.
-    refused: AtomicBool,
+    /// Of the thread.
+    refusal: Refusal,
     /// Until when a long poll is not forgotten.
     wary_until: AtomicU64,
     alarm: Alarm,
@@ -101,7 +105,7 @@ impl Monitor {
             rescues: AtomicBool::new(false),
             report_after: AtomicU64::new(u64::MAX),
             due: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
+            refusal: Refusal::default(),
             wary_until: AtomicU64::new(0),
             alarm: Alarm::new(),
             sights: Mutex::default(),
@@ -118,7 +122,7 @@ impl Monitor {
         self.rescues.store(rescue, Ordering::Relaxed);
         self.wary_until.store(0, Ordering::Relaxed);
         let on = rescue || report_after.is_some();
-        self.refused.store(false, Ordering::Relaxed);
+        self.refusal.forget();
         self.due.store(on, Ordering::Relaxed);
         self.on.store(on, Ordering::Relaxed);
     }
@@ -133,7 +137,7 @@ impl Monitor {
 
     /// What a stuck worker holds is passed on, or will be once there is a thread for that.
     pub(super) fn rescues(&self) -> bool {
-        self.rescues.load(Ordering::Relaxed) && !self.refused.load(Ordering::Relaxed)
+        self.rescues.load(Ordering::Relaxed) && !self.refusal.is_there()
     }
 
     /// There is to be a thread, and nobody has started it.
@@ -191,10 +195,20 @@ impl Monitor {
     /// The worker is between two polls at `now`: it looks at the others if it is time, so that the monitor need not.
     #[inline]
     pub(super) fn relieve(&self, shared: &Shared, worker: usize, now: Instant, crowded: bool) {
+        if self.refusal.is_old(now, REFUSED) {
+            return self.ask_again();
+        }
         // Who looks just now need not be waited for, and may have lost its processor in the middle of it.
         let all_well =
             || self.sights.try_lock().is_some_and(|mut sights| sights.all_well(shared, worker, now));
         self.alarm.put_off(now, crowded, all_well, || self.patience(shared));
+    }
+
+    /// The system may give the thread that it has refused.
+    #[cold]
+    fn ask_again(&self) {
+        self.refusal.forget();
+        self.due.store(self.on.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// A poll took long, some milliseconds.
@@ -320,15 +334,15 @@ impl Shared {
     /// A worker's thread was started, so that another may be had as well, and there is somebody to report on.
     pub(super) fn watch_first(&'static self) {
         let monitor = &self.monitor;
-        if monitor.refused.swap(false, Ordering::Relaxed) {
-            monitor.due.store(monitor.on.load(Ordering::Relaxed), Ordering::Relaxed);
+        if monitor.refusal.is_there() {
+            monitor.ask_again();
         }
         if monitor.report_after.load(Ordering::Relaxed) != u64::MAX {
             self.watch();
         }
     }
 
-    /// Without a thread for it the runtime does without; the next thread that is started brings another try.
+    /// Without a thread for it the runtime does without, until a worker's thread is started or some time has passed.
     #[cold]
     fn start_monitor(&'static self) {
         let monitor = &self.monitor;
@@ -349,7 +363,7 @@ impl Shared {
             Ok(thread) => self.keep(thread),
             Err(_) => {
                 monitor.alarm.close();
-                monitor.refused.store(true, Ordering::Relaxed);
+                monitor.refusal.note();
             }
         }
     }
@@ -367,7 +381,9 @@ impl Shared {
     }
 
     fn all_at_rest(&self) -> bool {
-        self.spares.in_use() == 0 && (0..self.workers).all(|worker| self.is_at_rest(worker))
+        !self.is_short_of_threads()
+            && self.spares.in_use() == 0
+            && (0..self.workers).all(|worker| self.is_at_rest(worker))
     }
 }
 

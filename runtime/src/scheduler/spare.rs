@@ -94,10 +94,12 @@ impl Shared {
         let Rouse::Start = seat.summon() else { unreachable!("nobody sleeps at a vacant post") };
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
             Ok(thread) => {
+                self.refusal.forget();
                 self.keep(thread);
                 true
             }
             Err(_) => {
+                self.refusal.note();
                 seat.retract();
                 self.vacate(worker);
                 self.runner_left();

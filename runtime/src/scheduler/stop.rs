@@ -216,6 +216,7 @@ impl Shared {
         *self.host.lock() = None;
         self.idle.forget_threads();
         self.forget_spares();
+        self.refusal.forget();
         for processor in &self.processors {
             processor.seat.reset();
         }

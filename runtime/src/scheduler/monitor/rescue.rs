@@ -84,7 +84,8 @@ impl Rescue {
                 shared.sweep_if_idle();
             }
         }
-        if self.stuck > 0 || self.moved {
+        let may_ask = shared.may_ask_for_threads(now);
+        if (self.stuck > 0 || self.moved) && (may_ask || shared.idle.can_wake()) {
             if shared.has_work() && shared.idle.calls_for_wake() {
                 shared.notify();
             }
@@ -96,7 +97,7 @@ impl Rescue {
         }
         let all_stuck = self.stuck > 0 && self.stuck == awake && !shared.idle.anybody_sleeps();
         self.all_stuck = if all_stuck { self.all_stuck + 1 } else { 0 };
-        if self.all_stuck >= SUMMON_AFTER && self.may_summon(shared) && shared.summon() {
+        if self.all_stuck >= SUMMON_AFTER && may_ask && self.may_summon(shared) && shared.summon() {
             shared.monitor.counts.summoned.fetch_add(1, super::Ordering::Relaxed);
             self.all_stuck = 0;
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::refusal::ASK_AGAIN;
 use super::super::{Processor, Shared};
 use super::bucket::Bucket;
 use super::rescue::Rescue;
@@ -189,6 +190,10 @@ impl Watch {
                 None if self.shared.spares.in_use() == 0 => Next::Doze,
                 _ => Next::Look(doubt.unwrap_or(LOOK)),
             };
+        }
+        if self.shared.is_short_of_threads() {
+            self.shared.offer_work();
+            return Next::Look(ASK_AGAIN);
         }
         self.calm += 1;
         if self.calm >= self.calm_enough { Next::Sleep } else { Next::Look(LOOK) }
