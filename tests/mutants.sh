@@ -67,7 +67,10 @@ late_call_is_dropped          scheduler::models::a_call_between_two_runtimes_is_
 host_before_phase             scheduler::models::a_call_that_meets_the_opening_ends_nothing
 monitor_before_host           scheduler::models::a_thread_that_wants_the_monitor_of_the_last_runtime_starts_none_for_the_next
 late_hand_holds_no_clock      scheduler::models::driver::a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand
-clock_looks_at_queues_once    scheduler::models::driver::a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand
+clock_polls_first             scheduler::models::driver::a_stopped_clock_stands_still_when_a_worker_brought_an_event_before_it_slept
+clock_reads_its_timer_first   scheduler::models::driver::a_stopped_clock_goes_on_to_the_timer_that_a_worker_armed_before_it_slept
+clock_counts_no_changes       scheduler::models::driver::a_stopped_clock_stands_still_when_somebody_was_up_between_the_two_looks
+clock_moves_after_the_look    scheduler::models::driver::a_worker_that_is_woken_while_a_stopped_clock_goes_on_sees_one_time
 failed_tasks_are_not_told     scheduler::models::who_waits_for_the_last_task_is_told_when_it_fails_for_want_of_a_thread
 pool_idle_counted_early       blocking::models::a_job_that_another_waits_for_has_a_thread_of_its_own
 pool_leaves_without_a_look    blocking::models::a_job_that_meets_a_thread_without_patience_is_run

@@ -36,7 +36,7 @@ use crate::{fork, id};
 use alive::Alive;
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
-pub(crate) use driver::{arm, clock_changed, clock_now, driver, reactor, read_clock};
+pub(crate) use driver::{advance_clock, arm, clock_changed, clock_now, driver, reactor, read_clock};
 pub use enter::EnterGuard;
 pub use metrics::Metrics;
 pub use stop::{ShutdownReport, TaskInfo};

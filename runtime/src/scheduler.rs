@@ -43,6 +43,7 @@ mod slice;
 mod spare;
 mod stop;
 mod throttle;
+mod virtual_clock;
 mod waits;
 mod worker;
 
@@ -64,7 +65,7 @@ use crate::error::Error;
 use crate::fork::Birth;
 use crate::inherit::{self, Values};
 use crate::loom;
-use crate::loom::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::loom::deque::{Injector, Stealer};
 use crate::loom::lock::{Condvar, Mutex, Static};
 use crate::parker::Parker;
@@ -83,6 +84,7 @@ use refusal::Refusal;
 use runner::Runner;
 use seat::{Rouse, Seat};
 use spare::{Post, Spares};
+use virtual_clock::Holds;
 
 /// What one runtime's threads share.
 pub(crate) struct Shared {
@@ -111,8 +113,8 @@ pub(crate) struct Shared {
     driver: Driver,
     /// Of a thread for a worker.
     refusal: Refusal,
-    /// What a virtual clock has to wait for: futures of `block_on` that are woken or polled, and code in `block_in_place`.
-    held: CachePadded<AtomicUsize>,
+    /// What a virtual clock has to wait for.
+    holds: Holds,
 }
 
 /// One worker, as the others see it.
@@ -244,7 +246,7 @@ impl Shared {
             // One set of timers for each worker, and one for everybody else.
             driver: Driver::new(workers + 1),
             refusal: Refusal::default(),
-            held: CachePadded::new(AtomicUsize::new(0)),
+            holds: Holds::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::lock::Mutex;
+use crate::loom::mutant;
 
 /// What stands in for an instant that the system's clock cannot express.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -68,7 +69,7 @@ impl Reading {
 pub(crate) struct Clock {
     /// The lock has to be asked. Once set, it stays so until the reset.
     is_virtual: AtomicBool,
-    /// Leaf lock: nothing else is taken under it.
+    /// Leaf lock: nothing else is taken under it; what [`advance_if`](Self::advance_if) asks takes none.
     hands: Mutex<Hands>,
 }
 
@@ -84,6 +85,14 @@ impl Hands {
     fn now(&self) -> u64 {
         let (shown, then) = self.set;
         self.stopped_at.unwrap_or_else(|| real().saturating_sub(then).saturating_add(shown))
+    }
+
+    /// Moves a clock that stands still on to `time`; false if it is going. Never moves it back.
+    fn advance_to(&mut self, time: u64) -> bool {
+        let Some(stopped_at) = &mut self.stopped_at else { return false };
+        // The last time there is never comes.
+        *stopped_at = time.clamp(*stopped_at, u64::MAX - 1);
+        true
     }
 }
 
@@ -143,13 +152,20 @@ impl Clock {
         self.is_virtual.load(Ordering::Acquire) && self.hands.lock().stopped_at.is_some()
     }
 
-    /// Moves a clock that stands still on to `time`; false if it is going. Never moves it back.
-    pub(crate) fn advance_to(&self, time: u64) -> bool {
+    /// Moves a clock that stands still on to `time`, if `quiet` says so, which is asked under the lock: who reads the time
+    /// later sees the new one. Never moves it back.
+    pub(crate) fn advance_if(&self, time: u64, quiet: impl FnOnce() -> bool) -> bool {
+        let (quiet, before) =
+            if mutant!("clock_moves_after_the_look") { (None, quiet()) } else { (Some(quiet), true) };
         let mut hands = self.hands.lock();
-        let Some(stopped_at) = &mut hands.stopped_at else { return false };
-        // The last time there is never comes.
-        *stopped_at = time.clamp(*stopped_at, u64::MAX - 1);
-        true
+        hands.stopped_at.is_some() && before && quiet.is_none_or(|quiet| quiet()) && hands.advance_to(time)
+    }
+
+    /// Moves a clock that stands still on by `time`; false if it is going.
+    pub(crate) fn advance_by(&self, time: u64) -> bool {
+        let mut hands = self.hands.lock();
+        let end = hands.now().saturating_add(time);
+        hands.advance_to(end)
     }
 
     /// Back to the system's clock, for the next runtime.
@@ -173,9 +189,9 @@ mod tests {
         assert!(clock.pause() && clock.is_paused());
         let stopped_at = clock.now();
         assert_eq!(clock.now(), stopped_at);
-        assert!(clock.advance_to(stopped_at + 10 * YEAR));
+        assert!(clock.advance_if(stopped_at + 10 * YEAR, || true));
         assert_eq!(clock.now(), stopped_at + 10 * YEAR);
-        assert!(clock.advance_to(stopped_at));
+        assert!(clock.advance_if(stopped_at, || true));
         assert_eq!(clock.now(), stopped_at + 10 * YEAR, "never back");
     }
 
@@ -184,11 +200,11 @@ mod tests {
         let clock = Clock::new();
         clock.pause();
         let time = clock.now() + YEAR;
-        clock.advance_to(time);
+        clock.advance_if(time, || true);
         assert!(clock.resume() && !clock.is_paused());
         let (first, second) = (clock.now(), clock.now());
         assert!(time <= first && first <= second && second < time + YEAR);
-        assert!(!clock.advance_to(u64::MAX), "it is going");
+        assert!(!clock.advance_if(u64::MAX, || true), "it is going");
         assert!(clock.pause() && clock.now() >= second, "stopped again, where it was");
     }
 
@@ -204,7 +220,7 @@ mod tests {
     fn after_a_reset_it_is_the_system_s_clock() {
         let clock = Clock::new();
         clock.pause();
-        clock.advance_to(u64::MAX);
+        clock.advance_if(u64::MAX, || true);
         clock.reset();
         let (before, now, after) = (real(), clock.now(), real());
         assert!(before <= now && now <= after && !clock.is_paused());
@@ -245,7 +261,7 @@ mod tests {
             }
             for _ in 0..200 {
                 clock.pause();
-                clock.advance_to(clock.now() + 1000);
+                clock.advance_if(clock.now() + 1000, || true);
                 std::thread::yield_now();
                 clock.resume();
             }

@@ -72,6 +72,20 @@ pub(crate) fn driver() -> Option<&'static Driver> {
     Some(scheduler::entered()?.driver())
 }
 
+/// Moves the clock of the runtime that the thread stands in on, if it stands still, and wakes what is due then.
+pub(crate) fn advance_clock(time: u64) -> bool {
+    let Some(shared) = scheduler::entered() else { return false };
+    let driver = shared.driver();
+    // What was taken out of the timers and is not woken yet has to be seen by whoever would move the clock further.
+    shared.while_held(|| {
+        let moved = driver.clock().advance_by(time);
+        if moved {
+            driver.timers().fire_all(driver.clock().now());
+        }
+        moved
+    })
+}
+
 /// The clock was stopped, set or started: whoever sleeps by it has to look again.
 pub(crate) fn clock_changed(driver: &'static Driver) {
     driver.rouse();

@@ -1,4 +1,4 @@
-//! The scheduler and its driver: who attends timers and I/O, and when a virtual clock goes on.
+//! The scheduler and its driver: who attends timers and I/O.
 //!
 //! # Nobody sleeps past a timer or an event
 //! *While the driver has business and nobody has the lead, some worker is awake.* A worker that goes to sleep takes the
@@ -262,14 +262,16 @@ impl Context {
     fn lead(&self, lead: &Lead<'_>) -> Found {
         let driver = &self.shared.driver;
         if driver.clock().is_paused() {
-            let batch = lead.poll();
-            if !batch.is_empty() {
-                return Found::events(batch);
+            let mut found = Found::default();
+            let moved = self.shared.advance_if_idle(|| {
+                found = Found::events(lead.poll());
+                found.any()
+            });
+            if moved || found.any() {
+                found.timers |= moved;
+                return found;
             }
-            batch.dispatch();
-            if self.shared.advance_if_idle() {
-                return Found { batch: None, timers: true };
-            }
+            self.dispatch(found);
         } else if self.guest && driver.timers().next() != u64::MAX {
             self.precise.get_or_init(Precise::set);
         }
@@ -286,27 +288,6 @@ impl Context {
             return None;
         }
         self.whereabouts.get_or_init(|| cpu::here().and_then(|_| Whereabouts::new())).as_ref()
-    }
-}
-
-/// A hold of a virtual clock, let go at the end.
-pub(super) struct Held<'a>(&'a Shared);
-
-impl<'a> Held<'a> {
-    pub(super) fn new(shared: &'a Shared) -> Self {
-        shared.hold();
-        Held(shared)
-    }
-
-    /// Lets go of one that somebody else has taken.
-    pub(super) fn taken_over(shared: &'a Shared) -> Self {
-        Held(shared)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.release();
     }
 }
 
@@ -383,68 +364,5 @@ impl Shared {
             let context = context.filter(|context| ptr::eq(context.shared, self))?;
             Some(context.core.try_borrow().ok()?.as_ref()?.index)
         })
-    }
-
-    /// Something is going on that may arm an earlier timer: a virtual clock has to wait.
-    pub(super) fn hold(&self) {
-        // ORDERING: AcqRel, as `release`: a hold comes before what it covers, a release after it.
-        self.held.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// It is over.
-    pub(super) fn release(&self) {
-        self.held.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    fn is_held(&self) -> bool {
-        // ORDERING: Acquire, pairs with `release`: what came of it is seen.
-        self.held.load(Ordering::Acquire) > 0
-    }
-
-    /// Does what takes something that is due from where the leader sees it, before it is where it goes.
-    pub(crate) fn while_held<R>(&self, f: impl FnOnce() -> R) -> R {
-        if !self.driver.clock().is_paused() || mutant!("fires_without_a_hold") {
-            return f();
-        }
-        let held = Held::new(self);
-        // ORDERING: pairs with the fence in `advance_if_idle`: a leader that misses what `f` takes away sees the hold, or, if
-        // that is over, what came of it.
-        fence(Ordering::SeqCst);
-        let result = f();
-        drop(held);
-        self.look_at_clock();
-        result
-    }
-
-    /// Something that held a virtual clock is over: the leader looks whether it may go on.
-    pub(super) fn look_at_clock(&self) {
-        if self.driver.clock().is_paused() {
-            self.driver.rouse();
-        }
-    }
-
-    /// Nothing can happen before the next timer, as far as this runtime can know: a virtual clock may go on to it.
-    pub(super) fn advance_if_idle(&self) -> bool {
-        let next = self.driver.timers().next();
-        let blocking = || self.host().is_none_or(|host| host.is_blocking());
-        // What somebody has in hand was taken before the first look at the queues, and is held; if that is over at the look at
-        // the holds, it is back before the second one.
-        if next == u64::MAX
-            || self.is_stopping()
-            || (self.has_work() && !mutant!("clock_looks_at_queues_once"))
-        {
-            return false;
-        }
-        // Jobs and roots before the workers: what they wake is queued before they are over.
-        if self.is_held() || blocking() || !self.idle.all_asleep(self.spares.in_use()) {
-            return false;
-        }
-        // ORDERING: pairs with the fence in `while_held`.
-        fence(Ordering::SeqCst);
-        if self.is_held() || self.has_work() {
-            return false;
-        }
-        self.driver.clock().advance_to(next);
-        true
     }
 }

@@ -15,11 +15,11 @@ use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
-use super::attend::Held;
 use super::context::{self, Context};
 use super::idle::Prefer;
 use super::refusal::ASK_AGAIN;
 use super::seat::Occupied;
+use super::virtual_clock::Held;
 use super::worker::Exit;
 use super::{Flavor, Shared};
 use crate::context::{self as ambient, Ambient, set_async};

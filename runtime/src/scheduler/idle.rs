@@ -1,8 +1,9 @@
 //! Who searches and who sleeps: one word for each 48 workers, the single truth for notifiers and sleepers (I4).
 //!
 //! # Shape
-//! A word is `searching : 16 | parked : 48`, a count and a bitmap. A bitmap, because a sleeper that is woken by
-//! something else must be able to remove *itself*, and because there is no ABA.
+//! A word is `parks : 8 | searching : 8 | parked : 48`, two counts and a bitmap. A bitmap, because a sleeper that is woken by
+//! something else must be able to remove *itself*, and because there is no ABA. How often workers have parked is for whoever
+//! looks twice ([`super::virtual_clock`]), and costs nothing.
 //!
 //! # Protocol
 //! *Submitter*: 1. push the task; 2. `fence(SeqCst)`, unless the queue is its own deque; 3. if nobody searches and
@@ -34,6 +35,7 @@ use crate::loom::mutant;
 const PER_WORD: usize = 48;
 const PARKED: u64 = (1 << PER_WORD) - 1;
 const SEARCHER: u64 = 1 << PER_WORD;
+const PARK: u64 = SEARCHER << 8;
 
 /// The idle words of a scheduler.
 #[derive(Debug)]
@@ -63,8 +65,9 @@ pub(super) enum Prefer {
     Vacant,
 }
 
+/// No more than the workers of a word can search at a time.
 fn searching(state: u64) -> u64 {
-    state >> PER_WORD
+    state / SEARCHER % (PARK / SEARCHER)
 }
 
 /// The bits of one word that belong to workers, and not to spare ones.
@@ -117,11 +120,20 @@ impl Idle {
 
     /// True if no worker runs or searches, nor any of so many spare ones.
     pub(super) fn all_asleep(&self, spares: usize) -> bool {
-        let states = self.words.iter().map(|word| word.state.load(Ordering::Acquire));
-        let (parked, searchers) = states.fold((0, 0), |(parked, searchers), state| {
-            (parked + (state & PARKED).count_ones() as usize, searchers + searching(state))
-        });
-        parked == self.workers + spares && searchers == 0
+        let mut parked = 0;
+        for (index, word) in self.words.iter().enumerate() {
+            let (state, workers) = (word.state.load(Ordering::Acquire), ordinary(self.workers, index));
+            if state & workers != workers || searching(state) > 0 {
+                return false;
+            }
+            parked += (state & PARKED & !workers).count_ones() as usize;
+        }
+        parked == spares
+    }
+
+    /// How often workers have parked, modulo a number that nobody counts to between two looks.
+    pub(super) fn parks(&self) -> u64 {
+        self.words.iter().map(|word| word.state.load(Ordering::Acquire) / PARK).sum()
     }
 
     /// True if any worker sleeps, also a spare one.
@@ -234,7 +246,7 @@ impl Idle {
     /// Announces that the worker is going to sleep. The caller has to look at every source once more.
     pub(super) fn park(&self, worker: usize, was_searching: bool) {
         let (word, bit) = self.of(worker);
-        let change = if was_searching { bit.wrapping_sub(SEARCHER) } else { bit };
+        let change = (PARK + bit).wrapping_sub(if was_searching { SEARCHER } else { 0 });
         // ORDERING: AcqRel hands what the worker owns to whoever takes it out of the bitmap.
         let before = word.state.fetch_add(change, Ordering::AcqRel);
         debug_assert!(before & bit == 0, "worker {worker} was parked already");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::attend::Held;
 use super::core::steal_one;
+use super::virtual_clock::Held;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;

@@ -206,9 +206,9 @@ fn a_stopped_clock_stands_still_while_a_timer_is_being_fired() {
         let root = Waker::from(StdArc::new(Root(shared)));
         let _near = timers.arm(shared.outsiders(), now, near, &root).unwrap();
         let _far = timers.arm(shared.outsiders(), now, far, &root).unwrap();
-        assert!(shared.advance_if_idle());
+        assert!(shared.advance_if_idle(|| false));
         let firing = thread::spawn(move || shared.while_held(|| timers.fire_all(near)));
-        let leader = thread::spawn(move || shared.advance_if_idle());
+        let leader = thread::spawn(move || shared.advance_if_idle(|| false));
         assert_eq!(firing.join().unwrap(), 1);
         leader.join().unwrap();
         assert_eq!(clock.now(), near);
@@ -231,9 +231,124 @@ fn a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand() {
         shared.injector.push(runnable);
         ::loom::explore();
         let late = thread::spawn(move || shared.fail_injected());
-        shared.advance_if_idle();
+        shared.advance_if_idle(|| false);
         assert_eq!(block_on(task).unwrap(), now);
         assert_eq!(late.join().unwrap(), 0);
         timers.disarm(far);
+    });
+}
+
+/// A scheduler whose clock stands still, with a timer that is far away; its first worker is up, run by the model.
+fn paused(workers: usize, threads: usize, body: impl Fn(&'static Shared, u64) + Send + Sync + 'static) {
+    super::model(workers, threads, move |shared| {
+        ::loom::stop_exploring();
+        shared.driver().pause();
+        let (timers, now) = (shared.driver().timers(), shared.driver().clock().now());
+        let far = timers.arm(shared.outsiders(), now, now + FAR, Waker::noop()).unwrap();
+        assert_eq!(shared.idle.claim(idle::Prefer::Vacant), Some(0));
+        ::loom::explore();
+        body(shared, now);
+        timers.disarm(far);
+    });
+}
+
+const NEAR: u64 = 1_000;
+const FAR: u64 = 1_000_000;
+
+#[test]
+fn a_stopped_clock_goes_on_to_the_timer_that_a_worker_armed_before_it_slept() {
+    paused(1, 0, |shared, now| {
+        let (timers, clock) = (shared.driver().timers(), shared.driver().clock());
+        let worker = thread::spawn(move || {
+            let near = timers.arm(0, now, now + NEAR, Waker::noop()).unwrap();
+            shared.park(0, false);
+            near
+        });
+        shared.advance_if_idle(|| false);
+        let near = worker.join().unwrap();
+        assert!(clock.now() <= now + NEAR);
+        timers.disarm(near);
+    });
+}
+
+#[test]
+fn a_stopped_clock_stands_still_when_a_worker_brought_an_event_before_it_slept() {
+    let_the_clock_run();
+    paused(1, 0, |shared, _| {
+        let object = register(&shared.driver().reactor().unwrap()).unwrap();
+        let object = StdArc::new(object);
+        let worker = {
+            let object = object.clone();
+            thread::spawn(move || {
+                object.happen(READABLE);
+                shared.park(0, false);
+            })
+        };
+        let lead = shared.driver().lead().unwrap();
+        let moved = shared.advance_if_idle(|| {
+            let batch = lead.poll();
+            let any = !batch.is_empty();
+            batch.dispatch();
+            any
+        });
+        drop(lead);
+        assert!(!moved);
+        worker.join().unwrap();
+    });
+}
+
+/// The worker wakes a future of `block_on` and sleeps; that hands on to another worker.
+#[test]
+fn a_stopped_clock_stands_still_while_what_is_to_do_goes_from_one_to_the_other() {
+    paused(2, 0, |shared, now| {
+        let worker = thread::spawn(move || {
+            shared.hold();
+            shared.park(0, false);
+            let other = shared.idle.claim(idle::Prefer::Vacant).unwrap();
+            shared.release();
+            assert_eq!(shared.driver().clock().now(), now);
+            shared.park(other, false);
+        });
+        shared.advance_if_idle(|| false);
+        worker.join().unwrap();
+    });
+}
+
+/// A thread outside wakes the worker, which is run by the model.
+#[test]
+fn a_worker_that_is_woken_while_a_stopped_clock_goes_on_sees_one_time() {
+    paused(1, 0, |shared, _| {
+        ::loom::stop_exploring();
+        shared.park(0, false);
+        ::loom::explore();
+        let clock = shared.driver().clock();
+        let worker = thread::spawn(move || {
+            shared.idle.claim(idle::Prefer::Vacant).unwrap();
+            assert_eq!(clock.now(), clock.now());
+            shared.park(0, false);
+        });
+        shared.advance_if_idle(|| false);
+        worker.join().unwrap();
+    });
+}
+
+/// Between the two looks of the leader a worker is up, or a future of `block_on` is woken: either may have armed a timer.
+#[test]
+fn a_stopped_clock_stands_still_when_somebody_was_up_between_the_two_looks() {
+    paused(1, 0, |shared, _| {
+        shared.park(0, false);
+        let worker = || {
+            shared.idle.claim(idle::Prefer::Vacant).unwrap();
+            shared.park(0, false);
+            false
+        };
+        assert!(!shared.advance_if_idle(worker));
+        let root = || {
+            shared.hold();
+            shared.release();
+            false
+        };
+        assert!(!shared.advance_if_idle(root));
+        assert!(shared.advance_if_idle(|| false));
     });
 }
