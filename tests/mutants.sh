@@ -67,6 +67,7 @@ late_call_is_dropped          scheduler::models::a_call_between_two_runtimes_is_
 host_before_phase             scheduler::models::a_call_that_meets_the_opening_ends_nothing
 monitor_before_host           scheduler::models::a_thread_that_wants_the_monitor_of_the_last_runtime_starts_none_for_the_next
 late_hand_holds_no_clock      scheduler::models::driver::a_stopped_clock_stands_still_while_a_task_is_in_a_late_hand
+buried_wake_holds_nothing     scheduler::models::driver::a_root_that_is_woken_behind_a_nested_call_holds_a_stopped_clock_once_and_not_meanwhile
 clock_polls_first             scheduler::models::driver::a_stopped_clock_stands_still_when_a_worker_brought_an_event_before_it_slept
 clock_reads_its_timer_first   scheduler::models::driver::a_stopped_clock_goes_on_to_the_timer_that_a_worker_armed_before_it_slept
 clock_counts_no_changes       scheduler::models::driver::a_stopped_clock_stands_still_when_somebody_was_up_between_the_two_looks

@@ -362,7 +362,7 @@ fn a_task_that_a_nested_wait_left_without_a_thread_has_one_when_the_system_gives
             child.await.unwrap()
         })
     };
-    in_blocking_code(test, 65512, false, block);
+    in_blocking_code(test, 65515, false, block);
 }
 
 #[test]
@@ -375,6 +375,30 @@ fn a_task_that_blocking_code_left_without_a_thread_has_one_when_the_system_gives
         })
     };
     in_blocking_code(test, 65513, true, block);
+}
+
+#[test]
+fn a_task_that_came_while_a_nested_call_waited_has_a_thread_when_the_system_gives_it() {
+    refused(
+        "a_task_that_came_while_a_nested_call_waited_has_a_thread_when_the_system_gives_it",
+        65516,
+        || {
+            let rt = Runtime::builder().worker_threads(1).monitor(false).build().unwrap();
+            let (sender, receiver) = runtime::sync::oneshot::channel();
+            let (tell, told) = mpsc::channel();
+            let task = rt.spawn(async move {
+                runtime::block_on(async move {
+                    tell.send(()).unwrap();
+                    receiver.await.unwrap()
+                })
+            });
+            told.recv().unwrap();
+            let limit = Limit::of_one_thread();
+            drop(rt.spawn(async move { sender.send(1).unwrap() }));
+            limit.lift();
+            assert_eq!(promptly(|| task.wait()).unwrap(), 1);
+        },
+    );
 }
 
 #[test]

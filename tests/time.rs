@@ -392,6 +392,20 @@ fn a_clock_that_stands_still_goes_on_while_a_nested_call_in_blocking_code_waits_
 }
 
 #[test]
+fn a_clock_that_stands_still_goes_on_while_a_nested_call_waits_in_a_future_that_was_woken() {
+    on_each_paused(|rt| {
+        let begin = rt.block_on(async { time::now() });
+        rt.block_on(async {
+            let nested = async { runtime::block_on(time::sleep(HOUR)) };
+            let deeper =
+                async { runtime::block_on(async { runtime::join!(runtime::task::yield_now(), nested) }) };
+            runtime::join!(runtime::task::yield_now(), deeper);
+        });
+        assert_eq!(rt.block_on(async { time::now() }) - begin, HOUR);
+    });
+}
+
+#[test]
 fn advance_moves_the_clock_by_exactly_that_and_lets_the_due_tasks_run() {
     within(PATIENCE, || {
         let rt = Runtime::builder().current_thread().start_paused(true).build().unwrap();

@@ -13,6 +13,7 @@
 //! this wait stood in, whoever waits later. An operation that finds its object ready costs its system call and nothing
 //! else.
 
+mod again;
 mod async_fd;
 mod attempt;
 #[cfg(feature = "tokio-io")]
@@ -24,6 +25,7 @@ mod stdio;
 pub(crate) mod stream;
 pub(crate) mod traits;
 
+pub(crate) use again::Again;
 pub(crate) use attempt::async_io;
 pub(crate) use evented::{Direction, Evented};
 

@@ -466,11 +466,12 @@ impl Shared {
             life.runners + life.guests > 0
         };
         if attended {
+            // Before anybody is woken, who may ask again. It may be that all who run are in blocking code.
+            self.refusal.note();
             // Those who run come by the injector within a few polls; those who sleep look once more when woken.
             self.wake_manned();
             self.next_guest();
-            // Or all of them are in blocking code.
-            self.refusal.note();
+            self.watch();
             self.monitor.stir(self);
         } else {
             self.fail_unattended(&Error::new(error));

@@ -4,7 +4,7 @@
 //! An operation is tried first. Only when it would block for the first time is the object registered, with the reactor
 //! of the runtime that the thread stands in; a connection that is served in one go never costs an `epoll_ctl`. Once it is
 //! registered, an operation is tried only while the object is known to be ready, and a short count spares the try that
-//! would have blocked.
+//! would have blocked. Sends that name a Unix socket are tried whatever is known, and again after a while.
 //!
 //! # Waiters
 //! The `poll_` forms have one place for each direction: the last caller's waker counts. The async forms have a place each.
@@ -15,12 +15,12 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
+use super::again::Again;
 use super::interest::{Interest, Ready};
 use super::rest::Rest;
 use crate::coop;
-use crate::driver::{Key, Registration, Seen, duration_to_ns, readiness};
+use crate::driver::{Key, Registration, Seen, readiness};
 use crate::error::Error;
 use crate::handle;
 use crate::loom::lock::Mutex;
@@ -322,18 +322,19 @@ impl<T: AsFd> Evented<T> {
         }
     }
 
-    /// Tries `op` whatever the object is ready for; when it would block, again after `pause`, because no event says when it
-    /// would not. The timer of a call that is given up goes off in vain.
+    /// Tries `op` whatever the object is ready for; when it would block, `again` wakes for the next try, because no event
+    /// says when it would not.
     pub(crate) fn poll_again<R>(
         &self,
         cx: &mut Context<'_>,
-        pause: Duration,
+        again: &mut Again,
         op: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let unit = ready!(coop::poll_proceed(cx));
+        again.forget();
         match self.try_blindly(op) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wake_after(duration_to_ns(pause), cx.waker());
+                again.wake_later(cx.waker());
                 Poll::Pending
             }
             result => {
@@ -481,17 +482,12 @@ impl<T: AsFd> Evented<T> {
             return false;
         }
         let Some(left) = self.rest.left() else { return false };
-        // A timer needs no descriptor, which there may not be.
-        wake_after(left, waker);
+        let now = handle::clock_now();
+        // The timer needs no descriptor, which there may not be, and goes off by itself.
+        if handle::arm(now, now.saturating_add(left), waker).is_none() {
+            waker.wake_by_ref();
+        }
         true
-    }
-}
-
-/// Wakes by a timer that nobody takes back, so many nanoseconds from now.
-fn wake_after(time: u64, waker: &Waker) {
-    let now = handle::clock_now();
-    if handle::arm(now, now.saturating_add(time), waker).is_none() {
-        waker.wake_by_ref();
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::context::{self, Context};
+use super::virtual_clock::Held;
 use crate::context::is_async;
 use crate::cpu;
 use crate::driver::{Armed, Batch, Driver, Lead, Precise};
@@ -130,11 +131,21 @@ pub(super) struct Found {
     batch: Option<Batch>,
     /// Some timer may be due.
     timers: bool,
+    /// Of a clock that stands still, until the events are dispatched: whoever leads next cannot see them.
+    held: Option<Held<'static>>,
 }
 
 impl Found {
     pub(super) fn events(batch: Batch) -> Self {
-        Found { batch: Some(batch), timers: false }
+        Found { batch: Some(batch), ..Found::default() }
+    }
+
+    /// To be called while nobody else can have the lead.
+    fn hold(mut self, shared: &'static Shared) -> Self {
+        if self.any() && shared.driver.clock().is_paused() {
+            self.held = Some(Held::new(shared));
+        }
+        self
     }
 
     pub(super) fn any(&self) -> bool {
@@ -185,7 +196,7 @@ impl Context {
             Some(lead) => {
                 let batch = lead.poll();
                 drop(lead);
-                self.dispatch(Found { batch: Some(batch), timers: true });
+                self.dispatch(Found { timers: true, ..Found::events(batch) });
             }
         }
     }
@@ -230,7 +241,7 @@ impl Context {
             Rest::Seated(worker) if driver.has_business() => match driver.lead() {
                 Some(lead) => {
                     shared.idle.set_leader(Some(worker));
-                    let found = self.lead(&lead);
+                    let found = self.lead(&lead).hold(shared);
                     shared.idle.set_leader(None);
                     drop(lead);
                     if !mutant!("lead_laid_down_without_fence") {
@@ -277,7 +288,8 @@ impl Context {
         }
         let batch = lead.sleep(&self.parker, self.seen_to());
         let timers = driver.timers().next();
-        Found { batch: Some(batch), timers: timers != u64::MAX && timers <= driver.clock().now() }
+        let timers = timers != u64::MAX && timers <= driver.clock().now();
+        Found { batch: Some(batch), timers, held: None }
     }
 
     /// Where this thread is said to sleep, if it is the runtime's own, is to wake up in time, and somebody sees to that.

@@ -7,6 +7,7 @@ use std::ptr;
 use super::Shared;
 use super::attend::Housekeeping;
 use super::core::Core;
+use super::guest::Signals;
 use super::throttle::Throttle;
 use crate::driver::Precise;
 use crate::loom::{Arc, local};
@@ -33,6 +34,7 @@ pub(super) struct Context {
     pub(super) holds: Cell<bool>,
     /// Holds of a virtual clock by what is on this thread's stack: polls of futures of `block_on`, blocking code.
     pub(super) stacked_holds: Cell<usize>,
+    pub(super) roots: RefCell<Signals>,
     /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
     pub(super) precise: OnceCell<Precise>,
     /// Made when this thread first sleeps for timers while somebody sees to it that it wakes up; `None` in it where nobody can.
@@ -55,6 +57,7 @@ impl Context {
             batches: Cell::new(false),
             holds: Cell::new(false),
             stacked_holds: Cell::new(0),
+            roots: RefCell::default(),
             precise: OnceCell::new(),
             whereabouts: OnceCell::new(),
             outer: Cell::new(ptr::null()),

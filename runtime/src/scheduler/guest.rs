@@ -15,6 +15,8 @@ use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
+use smallvec::SmallVec;
+
 use super::context::{self, Context};
 use super::idle::Prefer;
 use super::refusal::ASK_AGAIN;
@@ -25,27 +27,62 @@ use super::{Flavor, Shared};
 use crate::context::{self as ambient, Ambient, set_async};
 use crate::coop::BudgetGuard;
 use crate::id::TaskId;
-use crate::loom::Arc;
-use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::loom::atomic::{AtomicU8, Ordering};
+use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 
 /// The waker of the future given to `block_on`. It outlives the call if somebody keeps it.
 ///
-/// While the future is woken or being polled, it holds a virtual clock.
-struct Signal {
-    woken: AtomicBool,
+/// While the future is woken or being polled, it holds a virtual clock; but not while it is [buried](Self::bury).
+pub(super) struct Signal {
+    state: AtomicU8,
     parker: Arc<Parker>,
     shared: &'static Shared,
 }
 
+/// Those of the calls of `block_on` on one stack, the innermost last.
+pub(super) type Signals = SmallVec<[std::sync::Arc<Signal>; 2]>;
+
+/// The future is to be polled.
+const WOKEN: u8 = 1;
+
+/// A nested call waits in the middle of its poll: it can be polled no earlier than that is over.
+const BURIED: u8 = 2;
+
 impl Signal {
+    /// To be polled at once.
+    pub(super) fn new(shared: &'static Shared, parker: Arc<Parker>) -> std::sync::Arc<Self> {
+        shared.hold();
+        std::sync::Arc::new(Signal { state: AtomicU8::new(WOKEN), parker, shared })
+    }
+
     fn is_set(&self) -> bool {
-        self.woken.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) & WOKEN != 0
     }
 
     /// ORDERING: Acquire, pairs with `wake_by_ref`: the poll sees what the waker wrote.
-    fn take(&self) -> bool {
-        self.woken.swap(false, Ordering::Acquire)
+    pub(super) fn take(&self) -> bool {
+        self.state.fetch_and(!WOKEN, Ordering::Acquire) & WOKEN != 0
+    }
+
+    /// Lets go of the hold of a wake-up, and takes none for those that come; false if that is so already.
+    pub(super) fn bury(&self) -> bool {
+        // ORDERING: AcqRel, as in `wake_by_ref`: of the two the later one sees the other, and lets go.
+        let before = self.state.fetch_or(BURIED, Ordering::AcqRel);
+        if before == WOKEN {
+            self.shared.release();
+        }
+        before & BURIED == 0
+    }
+
+    /// Holds for a wake-up that is there, and for those that come. By who has buried it.
+    pub(super) fn unearth(&self) {
+        self.shared.hold();
+        // ORDERING: AcqRel, as in `bury`.
+        let woken = self.state.fetch_and(!BURIED, Ordering::AcqRel) & WOKEN != 0;
+        if !woken || mutant!("buried_wake_holds_nothing") {
+            self.shared.release();
+        }
     }
 }
 
@@ -57,27 +94,30 @@ impl Wake for Signal {
     fn wake_by_ref(self: &std::sync::Arc<Self>) {
         // Before the flag, so that no moment is without either.
         self.shared.hold();
-        // ORDERING: Release, pairs with `take`. A swap even if set: every waker's writes count.
-        if self.woken.swap(true, Ordering::AcqRel) {
+        // ORDERING: Release, pairs with `take`. A change even if set: every waker's writes count.
+        let before = self.state.fetch_or(WOKEN, Ordering::AcqRel);
+        if before != 0 {
             self.shared.release();
-        } else {
+        }
+        if before & WOKEN == 0 {
             self.parker.unpark();
         }
     }
 }
 
 /// The future given to `block_on`, from this side.
-struct Root {
+struct Root<'a> {
     signal: std::sync::Arc<Signal>,
     waker: Waker,
+    context: &'a Context,
 }
 
-impl Root {
+impl<'a> Root<'a> {
     /// To be polled at once.
-    fn new(shared: &'static Shared, parker: Arc<Parker>) -> Self {
-        shared.hold();
-        let signal = std::sync::Arc::new(Signal { woken: AtomicBool::new(true), parker, shared });
-        Root { waker: Waker::from(signal.clone()), signal }
+    fn new(context: &'a Context, parker: Arc<Parker>) -> Self {
+        let signal = Signal::new(context.shared, parker);
+        context.roots.borrow_mut().push(signal.clone());
+        Root { waker: Waker::from(signal.clone()), signal, context }
     }
 
     /// Polls the future if it was woken.
@@ -101,23 +141,26 @@ impl Root {
         let shared = self.signal.shared;
         shared.look_at_clock();
         shared.attend();
+        let parker = &self.signal.parker;
         while !self.is_woken() {
-            if !shared.refusal.is_there() {
-                self.signal.parker.park();
-                continue;
-            }
-            self.signal.parker.park_timeout(ASK_AGAIN);
-            if shared.is_short_of_threads() && !shared.is_stopping() {
+            // Anew each time: whoever wakes the queue empties it. A refusal is noted before, or seen here.
+            shared.queue(parker);
+            if !shared.is_short_of_threads() || shared.is_stopping() {
+                parker.park();
+            } else {
+                parker.park_timeout(ASK_AGAIN);
                 shared.offer_work();
             }
         }
+        shared.leave_queue(parker);
     }
 }
 
-impl Drop for Root {
+impl Drop for Root<'_> {
     /// The future is over: the signal stays set, and nobody is told of later wake-ups.
     fn drop(&mut self) {
-        if self.signal.woken.swap(true, Ordering::AcqRel) {
+        self.context.roots.borrow_mut().pop();
+        if self.signal.state.fetch_or(WOKEN, Ordering::AcqRel) & WOKEN != 0 {
             self.signal.shared.release();
         }
     }
@@ -203,7 +246,7 @@ impl Drop for Stay<'_> {
 ///
 /// The types of the futures stay in here, and in [`Root::poll`]: what else there is exists once for all of them.
 fn drive<F: Future>(context: &Context, mut future: Pin<&mut F>) -> F::Output {
-    let root = Root::new(context.shared, context.parker.clone());
+    let root = Root::new(context, context.parker.clone());
     loop {
         context.enter_to_poll();
         {
@@ -231,7 +274,7 @@ fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Out
         // last poll, however that ends, until the task has a worker again, or a hold for the rest of its poll.
         let mut held = Some(Held::new(shared));
         leave_worker(|| {
-            let root = Root::new(shared, Parker::new());
+            let root = Root::new(context, Parker::new());
             loop {
                 drop(held.take());
                 {
@@ -271,12 +314,18 @@ struct LentHolds<'a> {
     context: &'a Context,
     stacked: usize,
     holds: bool,
+    /// The signals of the calls around the one that waits.
+    buried: Signals,
 }
 
 impl<'a> LentHolds<'a> {
     fn lend(context: &'a Context) -> Self {
         let (stacked, holds) = (context.stacked_holds.take(), context.holds.take());
-        let lent = LentHolds { context, stacked, holds };
+        let roots = context.roots.borrow();
+        let enclosing = &roots[..roots.len().saturating_sub(1)];
+        let buried = enclosing.iter().filter(|signal| signal.bury()).cloned().collect();
+        drop(roots);
+        let lent = LentHolds { context, stacked, holds, buried };
         (0..lent.count()).for_each(|_| context.shared.release());
         lent
     }
@@ -288,6 +337,7 @@ impl<'a> LentHolds<'a> {
 
 impl Drop for LentHolds<'_> {
     fn drop(&mut self) {
+        self.buried.iter().for_each(|signal| signal.unearth());
         (0..self.count()).for_each(|_| self.context.shared.hold());
         self.context.stacked_holds.set(self.stacked);
         self.context.holds.set(self.holds);
@@ -348,7 +398,7 @@ impl Context {
     }
 
     /// Runs a worker, if one is free, until the future is woken; sleeps otherwise.
-    fn serve(&self, root: &Root) {
+    fn serve(&self, root: &Root<'_>) {
         let shared = self.shared;
         shared.assert_not_lost();
         if self.enter_as_guest() {

@@ -14,7 +14,8 @@
 //! be woken for it: see [`alarm`]. All else is the monitor's own time.
 //!
 //! # Sleep
-//! While no worker is awake the monitor sleeps without a limit (I9): see [`alarm`].
+//! While no worker is awake the monitor sleeps without a limit (I9): see [`alarm`]. Unless the system has refused a thread for
+//! what is to be done ([`super::refusal`]).
 //!
 //! # Start
 //! A runtime that runs a task or two and ends has nothing to watch, and a thread costs it a third of its life. So the
@@ -207,8 +208,10 @@ impl Monitor {
     /// The system may give the thread that it has refused.
     #[cold]
     fn ask_again(&self) {
-        self.refusal.forget();
-        self.due.store(self.on.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Once for each refusal: a second one would start a second thread.
+        if self.refusal.forget() {
+            self.due.store(self.on.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// A poll took long, some milliseconds.

@@ -2,7 +2,7 @@
 //!
 //! Tasks whose worker was refused its thread are left to those who run. But whoever counts as running may stand in blocking
 //! code, and then nobody would ever ask again. So while there is something to do and nobody to do it, the monitor asks
-//! every [`ASK_AGAIN`], and so does a thread that waits in a nested `block_on`, where there may be no monitor.
+//! every [`ASK_AGAIN`], and so does a thread that waits in a nested `block_on`, where there may be no monitor. Without one, blocking code is not helped.
 
 use std::time::{Duration, Instant};
 
@@ -27,10 +27,9 @@ impl Refusal {
         self.at.store(to_ns(Instant::now()).max(1), Ordering::Relaxed);
     }
 
-    pub(super) fn forget(&self) {
-        if self.is_there() {
-            self.at.store(0, Ordering::Relaxed);
-        }
+    /// True for one of those who forget it.
+    pub(super) fn forget(&self) -> bool {
+        self.is_there() && self.at.swap(0, Ordering::Relaxed) != 0
     }
 
     #[inline]

@@ -14,6 +14,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::seat::Rouse;
+use super::virtual_clock::Held;
 use super::{Flavor, Processor, Shared, worker};
 use crate::context::Role;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -136,6 +137,8 @@ impl Shared {
     }
 
     fn vacate(&self, worker: usize) {
+        // It was awake and does not park: whoever looks twice whether nobody was has to see that.
+        drop(Held::new(self));
         self.idle.set_manned(worker, false);
         self.processors[worker].post.taken.store(false, Ordering::Relaxed);
         self.spares.in_use.fetch_sub(1, Ordering::AcqRel);

@@ -116,13 +116,8 @@ impl Shared {
     }
 
     pub(super) fn guest_left(&'static self, parker: &Arc<Parker>) {
-        let gone = {
-            let mut life = self.life.lock();
-            life.guests -= 1;
-            let place = life.queue.iter().position(|waiting| Arc::ptr_eq(waiting, parker));
-            place.map(|place| life.queue.swap_remove(place))
-        };
-        drop(gone);
+        self.life.lock().guests -= 1;
+        self.leave_queue(parker);
         // Once more, now that nobody may rely on this thread: if the system refuses another, the tasks have to know.
         if !self.is_stopping() {
             self.offer_work();
@@ -222,13 +217,25 @@ impl Shared {
         }
     }
 
-    /// Waits for a worker without a thread: the one of a current-thread runtime, or one whose thread is refused.
-    pub(super) fn queue_guest(&self, parker: &Arc<Parker>) {
+    /// A thread that is to be woken when the system refuses one, until it leaves the queue.
+    pub(super) fn queue(&self, parker: &Arc<Parker>) {
         let mut life = self.life.lock();
         if !life.queue.iter().any(|waiting| Arc::ptr_eq(waiting, parker)) {
             life.queue.push(parker.clone());
         }
+    }
+
+    pub(super) fn leave_queue(&self, parker: &Arc<Parker>) {
+        let mut life = self.life.lock();
+        let place = life.queue.iter().position(|waiting| Arc::ptr_eq(waiting, parker));
+        let gone = place.map(|place| life.queue.swap_remove(place));
         drop(life);
+        drop(gone);
+    }
+
+    /// Waits for a worker without a thread: the one of a current-thread runtime, or one whose thread is refused.
+    pub(super) fn queue_guest(&self, parker: &Arc<Parker>) {
+        self.queue(parker);
         // The worker may have become free before the entry was there.
         let free = match self.flavor {
             super::Flavor::CurrentThread => self.processors[0].seat.is_free(),

@@ -121,6 +121,11 @@ impl Shared {
         }
     }
 
+    #[cfg(all(test, runtime_loom))]
+    pub(super) fn is_held(&self) -> bool {
+        !self.holds.is_none()
+    }
+
     /// One look at what takes no lock.
     fn is_quiet(&self) -> bool {
         !self.has_work() && self.holds.is_none() && self.idle.all_asleep(self.spares.in_use())

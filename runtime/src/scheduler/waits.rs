@@ -13,8 +13,9 @@ const SPIN_MOST_ALONE: Duration = if cfg!(runtime_loom) { Duration::ZERO } else 
 const ALONE: u32 = 16;
 
 /// Where waits for a lone peer have become longer than that, a worker spins for one in so many all the same: asleep, a wait
-/// takes two wake-ups more than it would, and never looks short again.
+/// takes two wake-ups more than it would, and never looks short again. Not where they are as long as two wake-ups cannot make them.
 const TRY_AGAIN: u32 = 32;
+const TRY_WITHIN: Duration = LONG_FOR_SPINNING.saturating_sub(Duration::from_micros(25));
 
 /// A spin that ends a little too soon costs both itself and the sleep. Of a server's waits under load nearly all are over at
 /// once, so that twice their mean is next to nothing, and it is for the others that it spins.
@@ -66,7 +67,7 @@ impl Waits {
         let alone = self.few_in_a_row >= ALONE && !crowded;
         let most = if alone { SPIN_MOST_ALONE } else { SPIN_MOST };
         let mean = self.spinning.get();
-        self.tries = mean > most && alone && self.few_in_a_row % TRY_AGAIN == 0;
+        self.tries = mean > most && mean < TRY_WITHIN && alone && self.few_in_a_row % TRY_AGAIN == 0;
         if self.tries {
             return most;
         }
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_worker_tries_now_and_then_whether_a_lone_peer_answers_at_once_again() {
-        let mut waits = waits(&[LONG; 50]);
+        let mut waits = waits(&[2 * SPIN_MOST_ALONE; 50]);
         let mut limits = |n: u32| {
             (0..n).map(|_| waits.spin_limit(0, true, false)).filter(|limit| !limit.is_zero()).count()
         };
@@ -182,6 +183,12 @@ mod tests {
         }
         waits.add(SHORT);
         assert!(waits.spinning.get() <= SHORT);
+    }
+
+    #[test]
+    fn a_worker_does_not_try_to_spin_where_its_waits_are_long() {
+        let mut waits = waits(&[LONG; 50]);
+        assert!((0..4 * TRY_AGAIN).all(|_| waits.spin_limit(0, true, false).is_zero()));
     }
 
     #[test]

@@ -171,6 +171,8 @@ impl Stdin {
         take: impl FnOnce(&[u8]),
     ) -> Poll<io::Result<usize>> {
         let unit = ready!(coop::poll_proceed(cx));
+        // Before it can be said that there is a thread.
+        fork::watch(fork::Who::StandardInput, forget_parent);
         // Made before the lock is taken: a waker is the caller's code.
         let waker = cx.waker().clone();
         let mut state = INPUT.state.lock();
@@ -211,7 +213,6 @@ fn forget_parent() {
 }
 
 fn start_thread() -> io::Result<()> {
-    fork::watch(fork::Who::StandardInput, forget_parent);
     let started = thread::Builder::new().name("stdin".to_owned()).spawn(serve);
     let Err(error) = started else { return Ok(()) };
     let wakers = {

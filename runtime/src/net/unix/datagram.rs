@@ -12,12 +12,13 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::{path_addr, sock_addr};
-use crate::io::Evented;
 use crate::io::stream::QUIET;
+use crate::io::{Again, Evented};
+use crate::loom::lock::Mutex;
 use crate::net::methods::{io_methods, message_methods, socket_impls};
 use crate::net::sys;
 
-/// How long a sender waits for a receiver that has no room and is not the one that it is connected to.
+/// How long a sender waits for a receiver that has no room and that it names, until it tries again.
 const FULL: Duration = Duration::from_millis(2);
 
 /// A Unix socket that carries messages: none is lost and they stay in order.
@@ -41,6 +42,16 @@ const FULL: Duration = Duration::from_millis(2);
 /// ```
 pub struct UnixDatagram {
     io: Evented<net::UnixDatagram>,
+    /// Of the last caller of [`poll_send_to`](Self::poll_send_to).
+    again: LastCaller,
+}
+
+struct LastCaller(Mutex<Again>);
+
+impl LastCaller {
+    fn replace(&self, again: Again) -> Again {
+        std::mem::replace(&mut *self.0.lock(), again)
+    }
 }
 
 impl UnixDatagram {
@@ -66,8 +77,12 @@ impl UnixDatagram {
         Ok(UnixDatagram::from_socket(socket))
     }
 
+    fn over(io: Evented<net::UnixDatagram>) -> UnixDatagram {
+        UnixDatagram { io, again: LastCaller(Mutex::new(Again::after(FULL))) }
+    }
+
     fn from_socket(socket: Socket) -> UnixDatagram {
-        UnixDatagram { io: Evented::new(socket.into()) }
+        UnixDatagram::over(Evented::new(socket.into()))
     }
 
     /// A socket without an address, which nobody can answer.
@@ -115,7 +130,8 @@ impl UnixDatagram {
     /// Those of the system.
     pub async fn send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         let addr = path_addr(path)?;
-        poll_fn(|cx| self.io.poll_again(cx, FULL, |io| send_to(io, buf, &addr))).await
+        let mut again = Again::after(FULL);
+        poll_fn(|cx| self.io.poll_again(cx, &mut again, |io| send_to(io, buf, &addr))).await
     }
 
     /// Sends a message to the socket at an address, which may be an abstract name.
@@ -127,7 +143,8 @@ impl UnixDatagram {
     /// Those of the system.
     pub async fn send_to_addr(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
         let addr = sock_addr(addr)?;
-        poll_fn(|cx| self.io.poll_again(cx, FULL, |io| send_to(io, buf, &addr))).await
+        let mut again = Again::after(FULL);
+        poll_fn(|cx| self.io.poll_again(cx, &mut again, |io| send_to(io, buf, &addr))).await
     }
 
     /// The same as [`send_to`](Self::send_to) by polling. Keeps the waker of the last caller only.
@@ -141,10 +158,16 @@ impl UnixDatagram {
         path: impl AsRef<Path>,
     ) -> Poll<io::Result<usize>> {
         let addr = path_addr(path)?;
-        self.io.poll_again(cx, FULL, |io| send_to(io, buf, &addr))
+        // Out of the lock meanwhile: wakers are others' code.
+        let mut again = self.again.replace(Again::after(FULL));
+        let sent = self.io.poll_again(cx, &mut again, |io| send_to(io, buf, &addr));
+        drop(self.again.replace(again));
+        sent
     }
 
     /// The same as [`send_to`](Self::send_to) without waiting.
+    ///
+    /// [`writable`](Self::writable) does not wait for room at a receiver that is named here: the system does not tell of it.
     ///
     /// # Errors
     /// `WouldBlock` if there is no room; as for [`send_to`](Self::send_to).
@@ -166,7 +189,7 @@ impl UnixDatagram {
     /// # Errors
     /// None at present.
     pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram { io: Evented::foreign(socket) })
+        Ok(UnixDatagram::over(Evented::foreign(socket)))
     }
 
     /// Gives the socket as std knows it, still in non-blocking mode.

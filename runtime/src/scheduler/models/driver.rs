@@ -352,3 +352,27 @@ fn a_stopped_clock_stands_still_when_somebody_was_up_between_the_two_looks() {
         assert!(shared.advance_if_idle(|| false));
     });
 }
+
+/// The future of an outer call is woken while a nested one begins and ends its wait.
+#[test]
+fn a_root_that_is_woken_behind_a_nested_call_holds_a_stopped_clock_once_and_not_meanwhile() {
+    super::model(1, 0, |shared| {
+        let signal = guest::Signal::new(shared, Parker::new());
+        assert!(signal.take());
+        shared.release();
+        let waker = {
+            let signal = signal.clone();
+            thread::spawn(move || Waker::from(signal).wake())
+        };
+        assert!(signal.bury());
+        signal.unearth();
+        waker.join().unwrap();
+        assert!(shared.is_held(), "of the wake-up");
+        assert!(signal.bury());
+        assert!(!shared.is_held(), "the nested call waits");
+        signal.unearth();
+        assert!(signal.take());
+        shared.release();
+        assert!(!shared.is_held());
+    });
+}
