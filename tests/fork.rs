@@ -4,16 +4,21 @@
 #![expect(unsafe_code, reason = "forks")]
 
 use std::future::pending;
+use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use runtime::io::stdin;
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpStream};
 use runtime::{BlockingPool, Error, Runtime, When};
-use runtime_tests::{Gate, PATIENCE, multi, on_each, poll_once, promptly, within};
+use runtime_tests::{
+    Gate, PATIENCE, child_command, is_child, multi, on_each, poll_once, promptly, waits, within,
+};
 
 /// Runs `body` in a child, on the one thread that it has; the child ends with it.
 #[track_caller]
@@ -280,3 +285,26 @@ fn a_child_of_a_child_has_lost_the_runtimes_of_both() {
         });
     });
 }
+
+#[test]
+fn a_child_reads_the_standard_input_that_its_parent_was_reading() {
+    if is_child() {
+        multi(1).block_on(async {
+            let reading = runtime::spawn(async { stdin().read(&mut [0; 8]).await });
+            assert!(waits(&reading).await);
+        });
+        println!("{READS}");
+        in_child(|| assert_eq!(Runtime::new().block_on(stdin().read(&mut [0; 8])).unwrap(), 0));
+        return;
+    }
+    let mut command = child_command("a_child_reads_the_standard_input_that_its_parent_was_reading");
+    let mut parent = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with(READS)));
+    // The end of the input, for both.
+    drop(parent.stdin.take());
+    assert!(parent.wait().unwrap().success());
+}
+
+/// What the parent says when it waits for its input.
+const READS: &str = "reads";

@@ -1,10 +1,8 @@
 //! The standard streams, in processes of their own.
-#![expect(unsafe_code, reason = "forks")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-use runtime::Runtime;
 use runtime::io::{stderr, stdin, stdout};
 use runtime_tests::{child_command, is_child, multi, on_each, single, waits};
 
@@ -170,36 +168,6 @@ fn what_a_cancelled_reader_asked_for_goes_to_the_next_one() {
     let mut peer = Peer::new("what_a_cancelled_reader_asked_for_goes_to_the_next_one");
     peer.hear(READY);
     peer.say("first\nsecond\n");
-    peer.succeeds();
-}
-
-#[test]
-fn a_process_that_was_forked_off_while_its_parent_reads_the_input_reads_it_too() {
-    if is_child() {
-        let rt = multi(1);
-        rt.block_on(async {
-            let reading = runtime::spawn(async { stdin().read(&mut [0; 8]).await });
-            assert!(waits(&reading).await);
-        });
-        // SAFETY: the child calls what a program would that does not know of threads, which is what is tested here.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: an alarm without a handler ends the process.
-            unsafe { libc::alarm(20) };
-            let end = Runtime::new().block_on(stdin().read(&mut [0; 8]));
-            // SAFETY: ends this process, without the destructors that are the parent's.
-            unsafe { libc::_exit(i32::from(!matches!(end, Ok(0)))) };
-        }
-        println!("{READY}");
-        let mut status = 0;
-        // SAFETY: a child of this process, and a place for its status.
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        assert_eq!(status, 0, "the child's status: 256 for anything but the end, 14 for a hang");
-        return;
-    }
-    let mut peer = Peer::new("a_process_that_was_forked_off_while_its_parent_reads_the_input_reads_it_too");
-    peer.hear(READY);
-    peer.stdin.take();
     peer.succeeds();
 }
 
