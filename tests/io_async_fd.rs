@@ -209,7 +209,8 @@ fn an_operation_that_waits_for_either_direction_takes_neither_from_others() {
                 runtime::task::yield_now().await;
             }
             let before = tries.load(Ordering::Relaxed);
-            assert!(before <= 3, "{before} tries where nothing came");
+            // Where an event comes only to who asks for it, a direction that is always ready answers each time.
+            assert!(before <= 3 || cfg!(runtime_portable), "{before} tries where nothing came");
             put(&other, b"answer").unwrap();
             assert_eq!(reading.await.unwrap().unwrap(), 6);
         });
