@@ -168,10 +168,14 @@ fn a_virtual_clock_stands_still_while_an_idle_pool_thread_is_given_a_job() {
     });
 }
 
+/// Those that have threads of their own.
+const MULTI: [fn() -> Builder; 2] =
+    [|| Builder::new().worker_threads(1), || Builder::new().worker_threads(2)];
+
 /// Blocks the poll of a task by `block` until another thread has its worker, and looks at the clock afterwards.
 #[track_caller]
 fn the_clock_stands_still_in_the_rest_of_the_poll(block: fn(&mut dyn FnMut())) {
-    on_each_paused(&[|| Builder::new().worker_threads(1), || Builder::new().worker_threads(2)], move |rt| {
+    on_each_paused(&MULTI, move |rt| {
         let task = rt.spawn(async move {
             let counts = Counts::new();
             runtime::spawn(counts.watch(time::sleep(HOUR)));
@@ -208,7 +212,7 @@ impl Drop for AtTheEnd {
 /// Ends the poll of a task by a panic out of `block`, and looks at the clock while that unwinds.
 #[track_caller]
 fn the_clock_stands_still_while_the_poll_unwinds(block: fn(&mut dyn FnMut())) {
-    on_each_paused(&[|| Builder::new().worker_threads(1), || Builder::new().worker_threads(2)], move |rt| {
+    on_each_paused(&MULTI, move |rt| {
         let (tell, told) = mpsc::channel();
         let task = rt.spawn(async move {
             let counts = Counts::new();

@@ -6,11 +6,15 @@ use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Context;
+use std::time::Duration;
 
 use runtime::net::unix::{UnixDatagram, UnixListener, UnixStream};
-use runtime_tests::{on_each, single, waits};
+use runtime::{Runtime, time};
+use runtime_tests::{CountingWaker, on_each, single, waits};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 
 /// A path that nobody else uses, whose file is gone at the end.
@@ -243,6 +247,31 @@ fn a_receiver_without_room_holds_up_only_what_is_sent_to_it() {
             }
             assert_eq!(sending.await.unwrap().unwrap(), 4);
         });
+    });
+}
+
+/// Polled for other reasons in between, as by a `select!`.
+#[test]
+fn a_send_that_waits_for_room_is_woken_once_for_its_next_try_however_often_it_is_polled() {
+    let rt = Runtime::builder().current_thread().start_paused(true).build().unwrap();
+    rt.block_on(async {
+        let place = Place::new();
+        let _slow = UnixDatagram::bind(&place.0).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        while sender.try_send_to(b"full", &place.0).is_ok() {}
+        let (counts, waker) = CountingWaker::new();
+        let mut cx = Context::from_waker(&waker);
+        let mut sending = pin!(sender.send_to(b"last", &place.0));
+        for _ in 0..100 {
+            assert!(sending.as_mut().poll(&mut cx).is_pending());
+        }
+        time::advance(Duration::from_secs(1)).await;
+        assert_eq!(counts.wakes(), 1);
+        for _ in 0..100 {
+            assert!(sender.poll_send_to(&mut cx, b"last", &place.0).is_pending());
+        }
+        time::advance(Duration::from_secs(1)).await;
+        assert_eq!(counts.wakes(), 2);
     });
 }
 

@@ -18,9 +18,10 @@
 //! `phase` goes from OPEN to DRAINING (nothing new, what runs may finish) to STOPPING (whatever is dequeued fails with
 //! `is_shutdown`). A submitter that is between its decision to push and its push reads the phase again afterwards and,
 //! if nobody is left to do it, empties the injector itself. `Shared` is therefore never freed: it goes back to a list
-//! of its kind and serves the next runtime, once no task of the last one is left. A late wake of a task of a runtime that is gone finds the task cancelled,
-//! and lands in an injector that exists. Whoever starts a thread has the runtime's host in hand first, and with it the
-//! certainty that the scheduler serves that runtime until they are done; a call that finds no host passes itself on.
+//! of its kind and serves the next runtime, once no task of the last one is left. A late wake of a task of a runtime
+//! that is gone finds the task cancelled, and lands in an injector that exists. Whoever starts a thread has the
+//! runtime's host in hand first, and with it the certainty that the scheduler serves that runtime until they are done;
+//! a call that finds no host passes itself on.
 //!
 //! # Rejected
 //! A reference-counted `Shared` (two writes to one global cache line for each task); freeing it when the last task is

@@ -289,7 +289,7 @@ impl Context {
         let batch = lead.sleep(&self.parker, self.seen_to());
         let timers = driver.timers().next();
         let timers = timers != u64::MAX && timers <= driver.clock().now();
-        Found { batch: Some(batch), timers, held: None }
+        Found { timers, ..Found::events(batch) }
     }
 
     /// Where this thread is said to sleep, if it is the runtime's own, is to wake up in time, and somebody sees to that.

@@ -34,6 +34,7 @@ pub(super) struct Context {
     pub(super) holds: Cell<bool>,
     /// Holds of a virtual clock by what is on this thread's stack: polls of futures of `block_on`, blocking code.
     pub(super) stacked_holds: Cell<usize>,
+    /// Of the futures given to `block_on` for this runtime on this thread's stack.
     pub(super) roots: RefCell<Signals>,
     /// A guest's thread is woken on time while it waits for timers, and as it was before afterwards.
     pub(super) precise: OnceCell<Precise>,

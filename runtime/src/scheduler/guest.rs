@@ -40,7 +40,7 @@ pub(super) struct Signal {
     shared: &'static Shared,
 }
 
-/// Those of the calls of `block_on` on one stack, the innermost last.
+/// Of the calls on one stack, the innermost last.
 pub(super) type Signals = SmallVec<[std::sync::Arc<Signal>; 2]>;
 
 /// The future is to be polled.
@@ -282,6 +282,7 @@ fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Out
                     root.wait();
                 }
                 held = Some(Held::new(shared));
+                // This one, and that of the poll.
                 let _counted = Stacked::count(context, 2);
                 if let Poll::Ready(output) = root.poll(future.as_mut()) {
                     return output;

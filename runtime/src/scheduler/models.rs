@@ -386,6 +386,20 @@ impl Drop for Life {
     }
 }
 
+/// A thread that is about to do this; it runs already, so that loom switches to it.
+fn begin(f: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    let begun = Parker::new();
+    let thread = {
+        let begun = begun.clone();
+        thread::spawn(move || {
+            begun.unpark();
+            f();
+        })
+    };
+    begun.park();
+    thread
+}
+
 /// A thread is between its decision to push and its push, while the scheduler goes to the next runtime.
 ///
 /// How a wake-up meets the beginning of the end is for [`a_wake_that_meets_the_shutdown_leaves_no_task_behind`].
@@ -395,16 +409,8 @@ fn a_wake_that_comes_a_runtime_too_late_harms_nobody() {
         ::loom::stop_exploring();
         let (life, over) = Life::of(shared);
         let (task, waker) = waiting(shared);
-        let begun = Parker::new();
         ::loom::explore();
-        let waker = {
-            let begun = begun.clone();
-            thread::spawn(move || {
-                begun.unpark();
-                waker.wake();
-            })
-        };
-        begun.park();
+        let waker = begin(move || waker.wake());
         ::loom::stop_exploring();
         shared.stop();
         ::loom::explore();
@@ -431,15 +437,7 @@ fn a_thread_that_wants_the_monitor_of_the_last_runtime_starts_none_for_the_next(
         let (life, over) = Life::of(shared);
         shared.monitor.open(RESCUE);
         ::loom::explore();
-        let begun = Parker::new();
-        let late = {
-            let begun = begun.clone();
-            thread::spawn(move || {
-                begun.unpark();
-                shared.watch();
-            })
-        };
-        begun.park();
+        let late = begin(move || shared.watch());
         shared.stop();
         wait_for_the_end(shared);
         drop(life);

@@ -2,12 +2,13 @@
 //!
 //! Tasks whose worker was refused its thread are left to those who run. But whoever counts as running may stand in blocking
 //! code, and then nobody would ever ask again. So while there is something to do and nobody to do it, the monitor asks
-//! every [`ASK_AGAIN`], and so does a thread that waits in a nested `block_on`, where there may be no monitor. Without one, blocking code is not helped.
+//! every [`ASK_AGAIN`], and so does a thread that waits in a nested `block_on`, where there may be no monitor. Other blocking
+//! code has nobody else.
 
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use crate::driver::to_ns;
+use crate::driver::{duration_to_ns, to_ns};
 use crate::loom::atomic::{AtomicU64, Ordering};
 
 /// From one question to the next: a refusal costs the system more than most polls.
@@ -40,7 +41,7 @@ impl Refusal {
     /// True if there is one, and it was so long ago at least.
     pub(super) fn is_old(&self, now: Instant, age: Duration) -> bool {
         let at = self.at.load(Ordering::Relaxed);
-        at != 0 && to_ns(now) >= at.saturating_add(age.as_nanos() as u64)
+        at != 0 && to_ns(now) >= at.saturating_add(duration_to_ns(age))
     }
 }
 

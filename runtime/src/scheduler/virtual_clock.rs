@@ -2,7 +2,8 @@
 //!
 //! # Holds
 //! What is in no queue and on no worker *holds* the clock: a future of `block_on` that was woken or is being polled, a poll
-//! that was taken off its worker, blocking code, a task or a waker that a thread which runs no worker has in hand.
+//! that was taken off its worker, blocking code, a task or a waker that a thread which runs no worker has in hand. While a nested
+//! `block_on` waits, what is around it on its stack cannot go on, and lends its holds ([`super::guest`]).
 //!
 //! # Two looks
 //! The leader looks whether all workers sleep, no queue has a task, no job runs and nothing holds. But one look at several
@@ -98,19 +99,17 @@ impl Shared {
 
     /// Nothing can happen before the next timer, as far as this runtime can know: a virtual clock goes on to it, unless
     /// there is an event. The caller has the lead, and `has_event` polls.
-    pub(super) fn advance_if_idle(&self, has_event: impl FnOnce() -> bool) -> bool {
+    pub(super) fn advance_if_idle(&self, mut has_event: impl FnMut() -> bool) -> bool {
         let first = self.driver.timers().next();
         if first == u64::MAX || self.is_stopping() {
             return false;
         }
-        let has_event = Some(has_event);
-        let (has_event, early) = if mutant!("clock_polls_first") {
-            (None, has_event.is_some_and(|has_event| has_event()))
-        } else {
-            (has_event, false)
-        };
+        let polls_first = mutant!("clock_polls_first");
+        if polls_first && has_event() {
+            return false;
+        }
         let before = self.changes();
-        if !self.is_quiet() || self.is_blocking() || early || has_event.is_some_and(|has_event| has_event()) {
+        if !self.is_quiet() || self.is_blocking() || (!polls_first && has_event()) {
             return false;
         }
         let next = if mutant!("clock_reads_its_timer_first") { first } else { self.driver.timers().next() };

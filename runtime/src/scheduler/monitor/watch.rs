@@ -124,6 +124,9 @@ impl Watch {
         if rescues {
             self.rescue.end(shared, awake, now);
         }
+        if awake == 0 && shared.is_short_of_threads() {
+            shared.offer_work();
+        }
         // After the help, because the handler is the user's code.
         self.hand_over(stalls);
         // Last, because where it goes there may be others before it.
@@ -192,7 +195,6 @@ impl Watch {
             };
         }
         if self.shared.is_short_of_threads() {
-            self.shared.offer_work();
             return Next::Look(ASK_AGAIN);
         }
         self.calm += 1;
