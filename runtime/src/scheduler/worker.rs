@@ -37,6 +37,8 @@ pub(super) fn main(shared: &'static Shared, worker: usize) {
         set_async(true);
         let _precise = Precise::set();
         if shared.is_spare(worker) {
+            // Before it runs anything: whoever hears from a task that ran here finds it counted.
+            shared.monitor.counts.summoned.fetch_add(1, Ordering::Relaxed);
             slice::shorten();
         }
         context::scope(&context, || while context.run(|| false) == Exit::LostCore && context.reoccupy() {});

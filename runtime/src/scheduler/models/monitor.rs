@@ -75,6 +75,7 @@ fn a_spare_worker_runs_what_waits_and_goes() {
         let second = spawn(shared, async move { parker.unpark() });
         assert!(shared.summon());
         block_on(second).unwrap();
+        assert_eq!(shared.monitor.counts.summoned.load(Ordering::Relaxed), 1);
         shared.dismiss();
         block_on(first).unwrap();
     });

@@ -98,7 +98,6 @@ impl Rescue {
         let all_stuck = self.stuck > 0 && self.stuck == awake && !shared.idle.anybody_sleeps();
         self.all_stuck = if all_stuck { self.all_stuck + 1 } else { 0 };
         if self.all_stuck >= SUMMON_AFTER && may_ask && self.may_summon(shared) && shared.summon() {
-            shared.monitor.counts.summoned.fetch_add(1, super::Ordering::Relaxed);
             self.all_stuck = 0;
         }
         self.dismiss(shared, now);
