@@ -341,6 +341,20 @@ fn a_detached_abort_on_drop_no_longer_cancels() {
 }
 
 #[test]
+fn cancel_and_wait_cancels_although_nobody_waits() {
+    on_each(|rt| {
+        let counts = Counts::new();
+        let task = idle(&rt, &counts);
+        drop(task.cancel_and_wait());
+        rt.block_on(async {
+            while counts.drops() == 0 {
+                runtime_tests::turn().await;
+            }
+        });
+    });
+}
+
+#[test]
 fn dropping_cancel_and_wait_leaves_the_task_cancelled() {
     on_each(|rt| {
         let counts = Counts::new();

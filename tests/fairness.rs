@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use runtime::Runtime;
-use runtime::task::yield_now;
+use runtime::task::{coop, yield_now};
 use runtime_tests::{Counts, Gate, PATIENCE, settle, single, until, within};
 
 /// Workers without a monitor: if the system does not run a worker's thread for a while, it looks stuck, and its tasks are
@@ -233,6 +234,19 @@ fn the_root_of_block_on_has_its_turn_under_full_load() {
                     yield_now().await;
                 }
             });
+        }
+    });
+}
+
+#[test]
+fn a_unit_that_outlives_its_poll_brings_no_budget_where_there_is_none() {
+    within(PATIENCE, || {
+        let unit = runtime::block_on(std::future::poll_fn(coop::poll_proceed));
+        drop(unit);
+        for _ in 0..1_000 {
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(unit) = coop::poll_proceed(&mut cx) else { panic!("stopped for want of budget") };
+            unit.made_progress();
         }
     });
 }

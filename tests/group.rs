@@ -511,6 +511,48 @@ fn a_panic_that_a_dropped_group_had_recorded_is_reported() {
     });
 }
 
+#[test]
+fn a_panic_of_a_cancelled_child_s_destructor_is_the_group_s_and_is_not_reported_as_well() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = runtime::Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let outcome: Outcome<()> = rt.block_on(task_group(|group| async move {
+            let child = group.spawn::<()>(async {
+                let _grudge = Grudge;
+                pending().await
+            });
+            settle().await;
+            child.cancel();
+            drop(child);
+            pending().await
+        }));
+        assert_eq!(texts(outcome), ["task panicked: grudge"]);
+        drop(rt);
+        assert!(received.try_recv().is_err(), "the group tells of it");
+    });
+}
+
+#[test]
+fn a_panic_of_a_refused_child_s_destructor_is_the_group_s_and_is_not_reported_as_well() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = runtime::Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let outcome: Outcome<()> =
+            rt.block_on(TaskGroup::builder().grace(3_600 * SECOND).run(|group| async move {
+                group.cancel();
+                let grudge = Grudge;
+                drop(group.spawn::<()>(async move {
+                    let _grudge = grudge;
+                    Ok(())
+                }));
+                Ok(())
+            }));
+        assert_eq!(texts(outcome), ["task panicked: grudge"]);
+        drop(rt);
+        assert!(received.try_recv().is_err(), "the group tells of it");
+    });
+}
+
 // --- nested groups ---
 
 #[runtime::test(start_paused = true)]
@@ -1021,6 +1063,49 @@ async fn a_start_from_outside_ends_with_the_group() {
     assert_eq!(now() - begin, SECOND);
     assert_eq!(group.await.unwrap().unwrap(), None);
     assert_eq!(handle.start(never).await, Ok(None));
+}
+
+#[runtime::test(start_paused = true)]
+async fn a_child_that_obeys_a_cancel_before_it_is_ready_makes_no_mistake() {
+    let outcome: Outcome<()> = TaskGroup::builder()
+        .grace(SECOND)
+        .run(|group| async move {
+            let (token, other) = (group.token(), group.clone());
+            group.spawn(async move {
+                sleep(SECOND).await;
+                other.cancel();
+                Ok(())
+            });
+            let obeys = |ready: runtime::Promise<u8>| async move {
+                let _ready = ready;
+                token.cancelled().await;
+                Ok(())
+            };
+            assert_eq!(group.start(obeys).await, Ok(None));
+            Ok(())
+        })
+        .await;
+    assert_eq!(outcome.unwrap(), Some(()));
+}
+
+#[runtime::test(start_paused = true)]
+async fn a_failure_before_somebody_else_says_that_the_child_is_ready_is_the_group_s() {
+    let outcome: Outcome<()> = task_group(|group| async move {
+        let place = Arc::new(Mutex::new(None));
+        let theirs = place.clone();
+        let mut start = Box::pin(group.start(move |ready: runtime::Promise<u8>| async move {
+            *theirs.lock().unwrap() = Some(ready);
+            Err("unready")
+        }));
+        assert!(poll_once(start.as_mut()).await.is_pending());
+        settle().await;
+        let ready = place.lock().unwrap().take().expect("the child has run");
+        ready.set_result(1).unwrap();
+        assert_eq!(start.await, Ok(Some(1)));
+        hour().await
+    })
+    .await;
+    assert_eq!(texts(outcome), ["unready"]);
 }
 
 // --- runtimes ---

@@ -51,6 +51,7 @@ mod polls;
 mod promise;
 mod scope;
 mod select;
+mod shared;
 mod shutdown;
 mod signal;
 mod spawn;

@@ -11,6 +11,7 @@
 mod reins;
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
@@ -107,10 +108,10 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<RestoreOnPending> {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
-        UNCONSTRAINED => Poll::Ready(RestoreOnPending(UNCONSTRAINED)),
+        UNCONSTRAINED => Poll::Ready(RestoreOnPending(UNCONSTRAINED, PhantomData)),
         n => {
             replace(n - 1);
-            Poll::Ready(RestoreOnPending(n))
+            Poll::Ready(RestoreOnPending(n, PhantomData))
         }
     }
 }
@@ -118,7 +119,7 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<RestoreOnPending> {
 /// One unit of budget, given back on drop unless the operation [made progress](Self::made_progress).
 #[derive(Debug)]
 #[must_use = "dropping it at once gives the unit back"]
-pub struct RestoreOnPending(u32);
+pub struct RestoreOnPending(u32, PhantomData<*const ()>);
 
 impl RestoreOnPending {
     /// The operation was ready: the unit is spent.
@@ -131,8 +132,14 @@ impl RestoreOnPending {
 impl Drop for RestoreOnPending {
     #[inline]
     fn drop(&mut self) {
+        // It may have outlived its poll: where no budget is in force, it brings none.
+        let gives = |left: &AtomicU32| {
+            if left.load(Ordering::Relaxed) != UNCONSTRAINED {
+                left.store(self.0, Ordering::Relaxed);
+            }
+        };
         if self.0 != UNCONSTRAINED {
-            replace(self.0);
+            LEFT.with(gives);
         }
     }
 }

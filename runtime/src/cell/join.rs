@@ -129,12 +129,12 @@ impl<T> Task<T> {
         unsafe { Header::cancel_first(self.pointer()) == Some(true) }
     }
 
-    /// Asks the task to stop and waits until its destructors ran; a value that came first is returned.
+    /// Asks the task to stop, at once, and waits until its destructors ran; a value that came first is returned.
     ///
-    /// Dropping the returned future detaches the task, which stops all the same.
-    pub async fn cancel_and_wait(self) -> Result<T, Error> {
+    /// Dropping the returned future, also before its first poll, detaches the task, which stops all the same.
+    pub fn cancel_and_wait(self) -> impl Future<Output = Result<T, Error>> + use<T> {
         self.cancel();
-        self.await
+        self
     }
 
     /// A handle that can cancel and cannot await; it works after this one was dropped.
@@ -160,17 +160,34 @@ impl<T> Task<T> {
     /// # Panics
     /// If a task polls its own handle, which could never become ready.
     pub fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.poll_finished(cx);
+        let waits_for_itself =
+            polled.is_pending() && !self.is_finished() && current::is_polling(self.pointer().as_ptr());
+        assert!(!waits_for_itself, "task {} cannot await itself: it would wait for ever", self.id());
+        polled
+    }
+
+    /// [`poll_done`](Self::poll_done) for who does not wait: it may be called by the task itself.
+    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let unit = ready!(coop::poll_proceed(cx));
         if self.is_finished() || self.id().is_lost() || !self.register(cx.waker()) {
             unit.made_progress();
             return Poll::Ready(());
         }
-        assert!(
-            !current::is_polling(self.pointer().as_ptr()),
-            "task {} cannot await itself: it would wait for ever",
-            self.id()
-        );
         Poll::Pending
+    }
+
+    /// Polls for the output, also while the task itself is being polled here.
+    pub(crate) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        ready!(self.poll_finished(cx));
+        Poll::Ready(self.output())
+    }
+
+    /// What the task gave, which has finished or was lost.
+    #[track_caller]
+    fn output(&mut self) -> Result<T, Error> {
+        // It is the parent process that goes on with a lost one.
+        if self.is_finished() { self.take() } else { Err(Error::lost()) }
     }
 
     /// Leaves `waker` in the waiter slot; false if the task has finished meanwhile.
@@ -266,6 +283,7 @@ impl<T> Task<T> {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
+                        self.withdraw();
                         return None;
                     }
                     parker.park_timeout(left);
@@ -311,11 +329,7 @@ impl<T> Future for Task<T> {
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         ready!(self.poll_done(cx));
-        if !self.is_finished() {
-            // It is the parent process that goes on with it.
-            return Poll::Ready(Err(Error::lost()));
-        }
-        Poll::Ready(self.take())
+        Poll::Ready(self.output())
     }
 }
 

@@ -39,13 +39,17 @@ impl Census {
         Arc::new(Census { token, members, count: Mutex::new(count) })
     }
 
-    /// Counts one more; false if the group is over.
+    /// Counts one more; false if the group is over. One that was dropped is not while members are left, for whom the heir
+    /// waits.
     pub(super) fn enter(&self) -> bool {
         let mut count = self.count.lock();
-        if !count.closed {
-            count.live += 1;
+        if count.closed {
+            let Some(heir) = count.heir.as_ref().filter(|_| count.live > 0) else { return false };
+            // Under our lock, as in `abandon`; by those who are inside here the heir is kept open.
+            heir.add(1);
         }
-        !count.closed
+        count.live += 1;
+        true
     }
 
     /// Counts one less, here and wherever the members were handed to.
@@ -175,4 +179,34 @@ pub(super) fn within<R>(part: Part, census: &mut Option<Arc<Census>>, f: impl Fn
     let inside = census.take().map(|census| (cell::current(), part, census));
     let _restore = Restore { lender: census, outer: CURRENT.replace(inside) };
     f()
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    fn census() -> Arc<Census> {
+        Census::new(CancelToken::new(), CancelToken::new())
+    }
+
+    #[test]
+    fn whom_a_dropped_group_refuses_is_waited_for_by_the_outer_one_while_members_are_left() {
+        let (outer, inner) = (census(), census());
+        // The member of the outer group that drops the inner one, and a member of that.
+        assert!(outer.enter() && inner.enter());
+        inner.abandon(Some(outer.clone()));
+        assert!(inner.enter(), "the member spawns a sibling");
+        inner.leave();
+        outer.leave();
+        assert!(!outer.try_close());
+        inner.leave();
+        assert!(outer.try_close());
+        assert!(!inner.enter() && !outer.enter());
+    }
+
+    #[test]
+    fn a_group_that_is_over_counts_nobody() {
+        let census = census();
+        assert!(census.try_close() && !census.enter());
+    }
 }

@@ -27,6 +27,16 @@ pin_project! {
         checked_in: bool,
         divert: Option<Divert<E>>,
     }
+
+    impl<F, E> PinnedDrop for Child<F, E> {
+        /// Dropped before its end: cancelled through its own handle, refused, or failed by a shutdown.
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Err(panic) = discard(this.future) {
+                this.shared.end(End::Failed(Failure::Panic(panic)));
+            }
+        }
+    }
 }
 
 impl<F, E> Child<F, E> {

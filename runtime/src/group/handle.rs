@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::builder::{Builder, check_limit};
 use super::child::{Child, Divert};
-use super::error::Failure;
-use super::state::{Cause, End, Entry, Shared};
+use super::state::{Cause, Entry, Shared};
 use crate::cancel::CancelToken;
 use crate::cell::Task;
 use crate::task::spawn;
@@ -75,7 +74,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             }
             Entry::Refused => {
                 let entered = Entered(&self.shared, None);
-                let task = refused(future);
+                let task = refused(Child::new(future, self.shared.clone(), 0, divert));
                 entered.leave_with(&task);
                 task
             }
@@ -194,13 +193,7 @@ impl<E: Send + 'static> Entered<'_, E> {
     fn leave_with<T>(self, task: &Task<T>) {
         let Entered(shared, key) = *ManuallyDrop::new(self);
         let (executor, shared) = (shared.clone(), shared.clone());
-        task.add_done_callback_on(executor, Location::caller(), move |outcome| {
-            // Only a destructor can have panicked outside of the member's own care.
-            if let Some(panic) = outcome.error().filter(|error| error.is_panic()) {
-                shared.end(End::Failed(Failure::Panic(panic.clone())));
-            }
-            shared.leave(key);
-        });
+        task.add_done_callback_on(executor, Location::caller(), move |_| shared.leave(key));
     }
 }
 
@@ -214,7 +207,7 @@ impl<E> Drop for Entered<'_, E> {
 #[track_caller]
 fn refused<T, F>(future: F) -> Task<Option<T>>
 where
-    F: Future + Send + 'static,
+    F: Send + 'static,
     T: Send + 'static,
 {
     let task = spawn(async move {

@@ -12,16 +12,51 @@ use super::state::{End, Shared};
 use crate::loom::lock::Mutex;
 use crate::promise::{Promise, State};
 
-/// How a child ended that was not ready: the caller's, or nobody's if that has gone meanwhile.
+/// How far a child is that has not been ready yet, for its caller.
 struct Early<E> {
-    end: Mutex<Option<End<E>>>,
+    stage: Mutex<Stage<E>>,
     shared: Arc<Shared<E>>,
+}
+
+enum Stage<E> {
+    Waiting,
+    /// The child has ended, which is the caller's, or nobody's if that has gone meanwhile.
+    Ended(End<E>),
+    /// The caller knows that the child is ready: the rest is the group's.
+    Ready,
+}
+
+impl<E> Early<E> {
+    /// A child has ended; gives back what the group is to hear of it.
+    fn end(&self, end: End<E>, is_ready: impl FnOnce() -> bool) -> End<E> {
+        let mut stage = self.stage.lock();
+        if matches!(*stage, Stage::Ready) || is_ready() {
+            return end;
+        }
+        *stage = Stage::Ended(end);
+        End::Neutral
+    }
+
+    /// The caller has the value. The promise may have been given to somebody who set it after the child had ended.
+    fn ready(&self) {
+        let before = std::mem::replace(&mut *self.stage.lock(), Stage::Ready);
+        if let Stage::Ended(end) = before {
+            self.shared.end(end);
+        }
+    }
+
+    /// How the child has ended, for the caller.
+    fn take(&self) -> Option<End<E>> {
+        match std::mem::replace(&mut *self.stage.lock(), Stage::Waiting) {
+            Stage::Ended(end) => Some(end),
+            Stage::Waiting | Stage::Ready => None,
+        }
+    }
 }
 
 impl<E> Drop for Early<E> {
     fn drop(&mut self) {
-        let end = self.end.lock().take();
-        if let Some(End::Failed(failure)) = end {
+        if let Some(End::Failed(failure)) = self.take() {
             self.shared.report(failure);
         }
     }
@@ -66,16 +101,10 @@ impl<E: Send + 'static> TaskGroup<E> {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
         let (promise, mut ready) = Promise::new();
-        let early = Arc::new(Early { end: Mutex::new(None), shared: self.shared.clone() });
+        let early = Arc::new(Early { stage: Mutex::new(Stage::Waiting), shared: self.shared.clone() });
         let divert: Divert<E> = {
             let (ready, early) = (ready.clone(), early.clone());
-            Box::new(move |end| {
-                if ready.state() == State::Finished {
-                    return end;
-                }
-                *early.end.lock() = Some(end);
-                End::Neutral
-            })
+            Box::new(move |end| early.end(end, || ready.state() == State::Finished))
         };
         let mut child = self.spawn_diverted(f(promise), Some(divert)).abort_on_drop();
         let value = poll_fn(|cx| {
@@ -88,12 +117,14 @@ impl<E: Send + 'static> TaskGroup<E> {
         .await;
         if let Some(value) = value {
             drop(child.detach());
+            early.ready();
             return Ok(Some(value));
         }
-        let end = early.end.lock().take();
-        match end {
+        match early.take() {
             Some(End::Failed(Failure::Error(error))) => Err(error),
             Some(End::Failed(Failure::Panic(panic))) => panic.resume_unwind(),
+            // It has heard of the cancel before it was ready.
+            Some(End::Success) if self.shared.is_cancelled() => Ok(None),
             Some(End::Success) => {
                 panic!("a child given to TaskGroup::start ended without reporting that it is ready")
             }

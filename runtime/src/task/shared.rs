@@ -3,7 +3,6 @@
 //! There is no task for the forwarding. The forwarder is the waker of what it waits for: the task's end and the wish of a
 //! reader to cancel. It is polled by whoever wakes it, and never by two threads at a time.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -63,15 +62,17 @@ impl<T: Send + Sync + 'static> Forward<T> {
         // Whoever wakes us lends their thread, not their budget.
         let _free = BudgetGuard::unconstrained();
         loop {
-            if let Poll::Ready(output) = Pin::new(&mut task).poll(&mut cx) {
-                // A reader that cancelled first wins, and the output goes.
-                drop(promise.set(output));
-                return self.finish();
-            }
+            // First, for the task may be what closes it, and cannot be asked for its output then. An output that nobody
+            // reads goes with the handle, which reports a panic.
             if promise.poll_closed(&mut cx).is_ready() {
                 if promise.is_cancelled() {
                     task.cancel();
                 }
+                return self.finish();
+            }
+            if let Poll::Ready(output) = task.poll_output(&mut cx) {
+                // A reader that has cancelled just now wins, and the output goes.
+                drop(promise.set(output));
                 return self.finish();
             }
             let mut state = self.state.lock();

@@ -1,0 +1,74 @@
+//! A task with many readers: what they ask for reaches the task, also from inside it.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+
+use runtime::{Future, Promise, Runtime};
+use runtime_tests::{Counts, PATIENCE, reports, until, within};
+
+/// A runtime, a task that is given its own shared future, and what is left to be seen from outside.
+fn given_itself<Fut>(body: impl FnOnce(Future<()>) -> Fut + Send + 'static)
+where
+    Fut: std::future::Future<Output = ()> + Send + 'static,
+{
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let counts = Counts::new();
+        let token = counts.token();
+        let place = Arc::new(Mutex::new(None));
+        let (placed, there) = Promise::new();
+        let task = {
+            let place = place.clone();
+            rt.spawn(async move {
+                let _token = token;
+                there.await.unwrap();
+                let own = place.lock().unwrap().take().expect("it was placed");
+                body(own).await;
+            })
+        };
+        *place.lock().unwrap() = Some(task.shared());
+        placed.set_result(()).unwrap();
+        until(|| counts.drops() == 1);
+        drop(rt);
+        assert!(received.try_recv().is_err(), "nothing went wrong");
+    });
+}
+
+#[test]
+fn a_task_may_cancel_its_own_shared_future() {
+    given_itself(|own| async move {
+        own.cancel();
+        pending().await
+    });
+}
+
+#[test]
+fn a_task_may_be_the_last_reader_of_its_own_shared_future() {
+    given_itself(|own| async move { drop(own) });
+}
+
+#[test]
+fn a_task_may_share_its_own_handle() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let place = Arc::new(Mutex::new(None::<runtime::Task<u8>>));
+        let (placed, there) = Promise::new();
+        let (out, shared) = Promise::new();
+        let task = {
+            let place = place.clone();
+            rt.spawn(async move {
+                there.await.unwrap();
+                let own = place.lock().unwrap().take().expect("it was placed");
+                out.set_result(own.shared()).unwrap();
+                7
+            })
+        };
+        *place.lock().unwrap() = Some(task);
+        placed.set_result(()).unwrap();
+        assert_eq!(shared.wait().unwrap().wait().unwrap(), &7);
+        drop(rt);
+        assert!(received.try_recv().is_err(), "nothing went wrong");
+    });
+}
