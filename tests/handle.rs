@@ -224,3 +224,39 @@ fn a_handle_does_not_keep_the_runtime_running() {
         assert!(handle.spawn(async {}).wait().unwrap_err().is_shutdown());
     });
 }
+
+#[test]
+fn a_guard_in_a_task_leaves_the_thread_in_the_runtime_whose_task_it_is() {
+    within(PATIENCE, || {
+        let (a, b) = (single(), multi(1));
+        let ids = a.block_on(async {
+            let _in_b = b.enter();
+            a.spawn(async {
+                let before = Handle::current();
+                drop(before.enter());
+                (before.id(), Handle::current().id())
+            })
+            .await
+            .unwrap()
+        });
+        assert_eq!(ids, (a.handle().id(), a.handle().id()));
+    });
+}
+
+#[test]
+fn guards_dropped_in_any_order_leave_the_thread_where_the_last_one_that_lives_put_it() {
+    within(PATIENCE, || {
+        let [a, b, c] = [(); 3].map(|()| single().handle());
+        let here = || Handle::try_current().map(|handle| handle.id());
+        let (in_a, in_b, in_c) = (a.enter(), b.enter(), c.enter());
+        drop(in_b);
+        assert_eq!(here(), Some(c.id()));
+        drop(in_c);
+        assert_eq!(here(), Some(a.id()));
+        let in_b = b.enter();
+        drop(in_a);
+        assert_eq!(here(), Some(b.id()));
+        drop(in_b);
+        assert_eq!(here(), None);
+    });
+}

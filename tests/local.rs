@@ -328,3 +328,25 @@ fn a_local_task_awaits_tasks_and_jobs_of_the_runtime() {
         assert_eq!(value, 7);
     });
 }
+
+#[test]
+fn a_local_task_that_is_woken_here_wakes_a_nested_call_that_drives_its_set() {
+    within(PATIENCE, || {
+        let rt = runtime_tests::single();
+        let set = LocalSet::new();
+        rt.block_on(set.run_until(async {
+            let gate = Gate::new();
+            let passing = gate.clone();
+            let local = spawn_local(async move { passing.pass().await });
+            runtime::block_on(set.run_until(async move {
+                while !gate.is_waited_at() {
+                    yield_now().await;
+                }
+                // It runs on this thread, while the call waits.
+                drop(runtime::spawn(async move { gate.open() }));
+                local.await.unwrap();
+            }));
+        }));
+        assert_eq!(set.live_tasks(), 0);
+    });
+}

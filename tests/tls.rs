@@ -171,3 +171,21 @@ fn the_main_threads_destructors_may_use_the_runtime() {
     let output = child("tls::the_main_threads_destructors_may_use_the_runtime", &[]);
     assert!(output.status.success(), "{output:?}");
 }
+
+#[test]
+fn a_destructor_drops_a_local_set_with_a_task_that_waits() {
+    within(PATIENCE, || {
+        thread::spawn(|| {
+            at_exit(|| {
+                let set = runtime::task::LocalSet::new();
+                drop(set.spawn_local(std::future::pending::<()>()));
+                runtime::block_on(set.run_until(runtime::task::yield_now()));
+                drop(set);
+            });
+            // What this thread uses for sets is made later, and goes first.
+            drop(runtime::task::LocalSet::new());
+        })
+        .join()
+        .unwrap();
+    });
+}

@@ -74,8 +74,12 @@ impl Signals {
     async fn first(&mut self) -> SignalKind {
         poll_fn(|cx| {
             for (kind, signal) in &mut self.0 {
-                if signal.poll_recv(cx) == Poll::Ready(Some(())) {
-                    return Poll::Ready(*kind);
+                match signal.poll_recv(cx) {
+                    Poll::Ready(Some(())) => return Poll::Ready(*kind),
+                    Poll::Ready(None) => {
+                        panic!("cannot listen to SIGINT and SIGTERM: the system refuses to watch a socket")
+                    }
+                    Poll::Pending => {}
                 }
             }
             Poll::Pending

@@ -3,14 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::thread::AccessError;
 
 use super::Handle;
 use crate::context::{self, Ambient};
 use crate::scheduler::{self, Shared};
 
 thread_local! {
-    /// The guards that are alive, by number; the last one is what the thread stands in.
-    static GUARDS: RefCell<Vec<(u64, &'static Shared)>> = const { RefCell::new(Vec::new()) };
+    /// The guards that are alive, by number, and where the thread stood before each. That is not always what the one before
+    /// says: a thread that waits in `block_on` stands in the runtime whose tasks it runs.
+    static GUARDS: RefCell<Vec<(u64, Option<&'static Shared>)>> = const { RefCell::new(Vec::new()) };
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -44,7 +46,7 @@ impl Handle {
         let shared = self.shared();
         shared.assert_not_lost();
         // A thread that is going away has no list of guards any more: then only the flags below are set.
-        let _ = GUARDS.try_with(|guards| guards.borrow_mut().push((number, shared)));
+        let _ = GUARDS.try_with(|guards| guards.borrow_mut().push((number, scheduler::entered())));
         set(Some(shared));
         EnterGuard { handle: self.clone(), number, origin: PhantomData }
     }
@@ -52,13 +54,27 @@ impl Handle {
 
 impl Drop for EnterGuard<'_> {
     fn drop(&mut self) {
-        let top = GUARDS.try_with(|guards| {
-            let mut guards = guards.borrow_mut();
-            guards.retain(|(number, _)| *number != self.number);
-            guards.last().map(|(_, shared)| *shared)
-        });
-        set(top.ok().flatten());
+        if let Some(before) = leave(self.number).unwrap_or(Some(None)) {
+            set(before);
+        }
     }
+}
+
+/// Takes a guard out. Gives where the thread stands from now on, if it was the last one; the next one goes back there otherwise.
+/// `Err` on a thread that is going away.
+fn leave(number: u64) -> Result<Option<Option<&'static Shared>>, AccessError> {
+    GUARDS.try_with(|guards| {
+        let mut guards = guards.borrow_mut();
+        let index = guards.iter().position(|(other, _)| *other == number)?;
+        let (_, before) = guards.remove(index);
+        match guards.get_mut(index) {
+            None => Some(before),
+            Some((_, next)) => {
+                *next = before;
+                None
+            }
+        }
+    })
 }
 
 fn set(shared: Option<&'static Shared>) {

@@ -2,7 +2,8 @@
 //!
 //! # Protocol
 //! A wake on the set's own thread, while the set runs, queues the task locally. Any other wake queues it under a lock and
-//! wakes the task that the set itself runs in. Nothing of a local task is polled or dropped anywhere but there: a
+//! wakes the task that the set itself runs in. Where a `block_on` inside of the set drives it as well and waits, a wake is
+//! on the set's own thread and nobody looks into the local queue: so a driver that *rests* is woken for local wakes too. Nothing of a local task is polled or dropped anywhere but there: a
 //! cancel from another thread is a wake like any other (RUSTSEC-2021-0072 is what happens otherwise).
 //!
 //! A set that is dropped fails its tasks. A waker on another thread may be between its decision to queue a task and
@@ -11,6 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -23,6 +25,7 @@ use crate::context::{self, Executor};
 use crate::coop::BudgetGuard;
 use crate::driver::wake;
 use crate::error::{Error, drop_quietly};
+use crate::fork::Birth;
 use crate::inherit;
 use crate::loom::lock::Mutex;
 
@@ -62,6 +65,9 @@ struct Queue {
     live: Cell<usize>,
     closed: Cell<bool>,
     last_driver: Cell<u64>,
+    /// Drivers that have had their turn and wait for the next.
+    resting: Cell<usize>,
+    birth: Birth,
 }
 
 /// What wakers on any thread may touch.
@@ -87,19 +93,30 @@ impl DriverKey {
 struct Owner(Arc<Remote>);
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Queue>>> = const { RefCell::new(None) };
+    /// Without a destructor, so that it is there while those of others run: whoever fills it empties it.
+    static CURRENT: RefCell<Option<ManuallyDrop<Rc<Queue>>>> = const { RefCell::new(None) };
+}
+
+/// The set that this thread runs.
+fn current() -> Option<Rc<Queue>> {
+    CURRENT.with_borrow(|current| current.as_deref().cloned())
 }
 
 /// The set that this thread runs, if it is the one that `owner` belongs to.
 fn with_own<R>(owner: &Owner, f: impl FnOnce(&Queue) -> R) -> Option<R> {
-    let queue = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()?;
+    let queue = current()?;
     Arc::ptr_eq(&queue.remote, &owner.0).then(|| f(&queue))
 }
 
 impl Schedule for Owner {
     fn schedule(&self, runnable: Runnable) {
         let mut runnable = Some(runnable);
-        with_own(self, |queue| queue.ready.borrow_mut().extend(runnable.take()));
+        with_own(self, |queue| {
+            queue.ready.borrow_mut().extend(runnable.take());
+            if queue.resting.get() > 0 {
+                self.0.wake_drivers();
+            }
+        });
         if let Some(runnable) = runnable {
             self.0.push(runnable);
         }
@@ -175,15 +192,15 @@ struct Entered(Option<Rc<Queue>>);
 
 impl Entered {
     fn new(queue: &Rc<Queue>) -> Self {
-        // A thread that is going away has no place for it any more; then every wake counts as one from another thread.
-        Entered(CURRENT.try_with(|current| current.replace(Some(queue.clone()))).ok().flatten())
+        let former = CURRENT.replace(Some(ManuallyDrop::new(queue.clone())));
+        Entered(former.map(ManuallyDrop::into_inner))
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let former = self.0.take();
-        drop(CURRENT.try_with(|current| current.replace(former)));
+        let former = self.0.take().map(ManuallyDrop::new);
+        drop(CURRENT.replace(former).map(ManuallyDrop::into_inner));
     }
 }
 
@@ -279,6 +296,8 @@ impl LocalSet {
                 live: Cell::new(0),
                 closed: Cell::new(false),
                 last_driver: Cell::new(DriverKey::SET.0),
+                resting: Cell::new(0),
+                birth: Birth::now(),
             }),
         }
     }
@@ -298,23 +317,36 @@ impl LocalSet {
     /// Cancel-safe: dropping it leaves the tasks in the set.
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
         /// Whoever stops driving the set leaves what is queued to the others.
-        struct Stop<'a>(&'a Queue, DriverKey);
-        impl Drop for Stop<'_> {
+        struct Driver<'a> {
+            queue: &'a Queue,
+            key: DriverKey,
+            rests: bool,
+        }
+        impl Driver<'_> {
+            fn rest(&mut self, rests: bool) {
+                let others = self.queue.resting.get() - usize::from(self.rests);
+                self.queue.resting.set(others + usize::from(rests));
+                self.rests = rests;
+            }
+        }
+        impl Drop for Driver<'_> {
             fn drop(&mut self) {
-                self.0.remote.leave(self.1);
-                self.0.remote.wake_drivers();
+                self.rest(false);
+                self.queue.remote.leave(self.key);
+                self.queue.remote.wake_drivers();
             }
         }
 
-        let key = self.queue.new_driver();
-        let _stop = Stop(&self.queue, key);
+        let mut driver = Driver { queue: &self.queue, key: self.queue.new_driver(), rests: false };
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             let _entered = Entered::new(&self.queue);
+            driver.rest(false);
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
-            self.queue.turn(key, cx);
+            self.queue.turn(driver.key, cx);
+            driver.rest(true);
             Poll::Pending
         })
         .await
@@ -357,6 +389,10 @@ impl Drop for LocalSet {
                 queue.live.set(queue.live.get() - 1);
                 runnable.fail(Error::cancelled());
             }
+            if idle && queue.birth.is_lost() {
+                // Whoever was about to queue what is left has stayed with the parent process.
+                break;
+            }
             if idle {
                 // A waker on another thread is about to queue what is left.
                 std::thread::yield_now();
@@ -396,7 +432,6 @@ where
     F::Output: 'static,
     M: Meta,
 {
-    let queue = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-    let queue = queue.expect("spawn_local needs a LocalSet around it: await LocalSet::run_until(..)");
+    let queue = current().expect("spawn_local needs a LocalSet around it: await LocalSet::run_until(..)");
     queue.spawn(future, meta, location)
 }

@@ -10,7 +10,7 @@ use super::{Stderr, Stdin, Stdout};
 
 impl AsyncRead for Stdin {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_take(cx, buf.len(), |bytes| buf[..bytes.len()].copy_from_slice(bytes))
+        self.get_mut().0.poll_take(cx, buf.len(), |bytes| buf[..bytes.len()].copy_from_slice(bytes))
     }
 }
 

@@ -9,13 +9,16 @@
 //! The child has no such thread and begins anew; what its parent has not yet given out stays the parent's. The lost thread
 //! may have been in std's reading, whose lock is its own for ever then: the child reads the descriptor itself.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 
 use crate::coop;
+use crate::driver::wake;
+use crate::error::drop_quietly;
 use crate::fork;
 use crate::loom::lock::{Condvar, Mutex};
 
@@ -40,7 +43,8 @@ struct State {
     scanned: usize,
     /// How the last read ended, if not with data.
     outcome: Option<io::Result<()>>,
-    wakers: Vec<Waker>,
+    /// Of each [`Wait`].
+    wakers: BTreeMap<u64, Waker>,
 }
 
 impl State {
@@ -53,7 +57,7 @@ impl State {
             begin: 0,
             scanned: 0,
             outcome: None,
-            wakers: Vec::new(),
+            wakers: BTreeMap::new(),
         }
     }
 
@@ -95,7 +99,7 @@ impl State {
 /// # Cancellation
 /// Nothing is lost: what was asked for stays for the next reader.
 #[derive(Debug)]
-pub struct Stdin(());
+pub struct Stdin(pub(super) Wait);
 
 /// The process's standard input.
 ///
@@ -107,7 +111,7 @@ pub struct Stdin(());
 /// # Ok(()) }) }
 /// ```
 pub fn stdin() -> Stdin {
-    Stdin(())
+    Stdin(Wait::new())
 }
 
 impl Stdin {
@@ -116,7 +120,8 @@ impl Stdin {
     /// # Errors
     /// Those of the system, also if it refuses the thread.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_take(cx, buf.len(), |bytes| buf[..bytes.len()].copy_from_slice(bytes))).await
+        let mut wait = Wait::new();
+        poll_fn(|cx| wait.poll_take(cx, buf.len(), |bytes| buf[..bytes.len()].copy_from_slice(bytes))).await
     }
 
     /// Appends the next line with its end to `line`; 0 if the input has ended. The last line may have no end.
@@ -125,8 +130,9 @@ impl Stdin {
     /// As for [`read`](Self::read); `InvalidData` if the line is not UTF-8, which is then skipped.
     pub async fn read_line(&self, line: &mut String) -> io::Result<usize> {
         let mut bytes = Vec::new();
+        let mut wait = Wait::new();
         let count =
-            poll_fn(|cx| self.poll_next(cx, State::line, |next| bytes.extend_from_slice(next))).await?;
+            poll_fn(|cx| wait.poll_next(cx, State::line, |next| bytes.extend_from_slice(next))).await?;
         let text =
             std::str::from_utf8(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         line.push_str(text);
@@ -142,13 +148,29 @@ impl Stdin {
     /// As for [`read`](Self::read).
     pub async fn read_to_end(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
         let begin = buf.len();
-        while poll_fn(|cx| self.poll_take(cx, usize::MAX, |bytes| buf.extend_from_slice(bytes))).await? > 0 {}
+        let mut wait = Wait::new();
+        while poll_fn(|cx| wait.poll_take(cx, usize::MAX, |bytes| buf.extend_from_slice(bytes))).await? > 0 {}
         Ok(buf.len() - begin)
+    }
+}
+
+/// A wait for input: it has one waker there, however often it is polled, and takes it along when it is given up.
+#[derive(Debug)]
+pub(super) struct Wait {
+    key: u64,
+    waits: bool,
+}
+
+impl Wait {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // ORDERING: Relaxed, all that counts is that the numbers differ.
+        Wait { key: NEXT.fetch_add(1, Ordering::Relaxed), waits: false }
     }
 
     /// Hands at most `most` bytes to `take`.
     pub(super) fn poll_take(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         most: usize,
         take: impl FnOnce(&[u8]),
@@ -165,7 +187,7 @@ impl Stdin {
 
     /// Hands as many bytes to `take` as `find` says, or asks for more if it says nothing.
     fn poll_next(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         find: impl Fn(&mut State) -> Option<usize>,
         take: impl FnOnce(&[u8]),
@@ -189,13 +211,8 @@ impl Stdin {
             return Poll::Ready(outcome.map(|()| 0));
         }
         state.asked = true;
-        let known = state.wakers.iter().any(|other| other.will_wake(&waker));
-        let spare = if known {
-            Some(waker)
-        } else {
-            state.wakers.push(waker);
-            None
-        };
+        let spare = state.wakers.insert(self.key, waker);
+        self.waits = true;
         let start = !std::mem::replace(&mut state.started, true);
         drop(state);
         drop(spare);
@@ -204,6 +221,15 @@ impl Stdin {
             start_thread()?;
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if self.waits {
+            let waker = INPUT.state.lock().wakers.remove(&self.key);
+            drop_quietly(waker);
+        }
     }
 }
 
@@ -221,7 +247,7 @@ fn start_thread() -> io::Result<()> {
         std::mem::take(&mut state.wakers)
     };
     // Whoever else waits finds the error by an attempt of its own.
-    wakers.into_iter().for_each(Waker::wake);
+    wakers.into_values().for_each(wake);
     Err(error)
 }
 
@@ -251,10 +277,8 @@ fn serve() {
         state.asked = false;
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
-        for waker in wakers {
-            // Another executor's waker may panic; the other readers need this thread.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        // Another executor's may panic; the other readers need this thread.
+        wakers.into_values().for_each(wake);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Stderr, Stdin, Stdout};
 
 impl AsyncRead for Stdin {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_take(cx, buf.remaining(), |bytes| buf.put_slice(bytes)))?;
+        ready!(self.get_mut().0.poll_take(cx, buf.remaining(), |bytes| buf.put_slice(bytes)))?;
         Poll::Ready(Ok(()))
     }
 }
