@@ -9,15 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use runtime::io::stdin;
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpStream};
+use runtime::signal::{SignalKind, signal};
 use runtime::{BlockingPool, Error, Runtime, When};
 use runtime_tests::{
-    Gate, PATIENCE, child_command, is_child, multi, on_each, poll_once, promptly, waits, within,
+    Gate, PATIENCE, child, child_command, is_child, multi, on_each, poll_once, promptly, waits, within,
 };
 
 /// Runs `body` in a child, on the one thread that it has; the child ends with it.
@@ -308,3 +309,152 @@ fn a_child_reads_the_standard_input_that_its_parent_was_reading() {
 
 /// What the parent says when it waits for its input.
 const READS: &str = "reads";
+
+#[test]
+fn a_half_that_the_child_drops_does_not_end_the_writing_of_the_parent() {
+    on_each(|rt| {
+        let (one, other) = rt.block_on(async { UnixStream::pair() }).unwrap();
+        let (_read, write) = one.into_split();
+        let mut write = Some(write);
+        in_child(|| drop(write.take()));
+        rt.block_on(async {
+            write.as_mut().unwrap().write_all(b"x").await.unwrap();
+            assert_eq!(other.read(&mut [0; 1]).await.unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_signal_to_the_child_is_not_heard_by_the_parent() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        rt.block_on(async {
+            let mut listener = signal(SignalKind::user_defined1()).unwrap();
+            // SAFETY: there is a handler for the signal.
+            in_child(|| assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0));
+            let heard = runtime::time::timeout(Duration::from_millis(1), listener.recv()).await;
+            assert!(heard.is_err());
+        });
+    });
+}
+
+#[runtime::main(graceful = "10m")]
+async fn has_a_child_that_is_asked_to_end() {
+    // SAFETY: as in `in_child`; this child waits for a signal, and for no longer than its alarm.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: an alarm without a handler ends the process.
+        unsafe { libc::alarm(20) };
+        loop {
+            std::thread::park();
+        }
+    }
+    let mut status = 0;
+    // SAFETY: a child of this process, which was not waited for.
+    assert_eq!(unsafe { libc::kill(child, libc::SIGTERM) }, 0);
+    // SAFETY: a child of this process, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 143, "{status}");
+    let asked = runtime::shutdown_token();
+    assert!(runtime::time::timeout(Duration::from_millis(1), asked.cancelled()).await.is_err());
+}
+
+#[test]
+fn a_child_of_a_graceful_program_ends_by_a_signal_of_its_own() {
+    if is_child() {
+        return has_a_child_that_is_asked_to_end();
+    }
+    let program = child("a_child_of_a_graceful_program_ends_by_a_signal_of_its_own", &[]);
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+}
+
+#[runtime::main(graceful = "10m")]
+async fn has_a_child_that_listens() {
+    in_child(|| {
+        multi(1).block_on(async {
+            let mut listener = signal(SignalKind::terminate()).unwrap();
+            // SAFETY: there is a handler for the signal.
+            assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
+            listener.recv().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_child_of_a_graceful_program_may_listen_to_the_signal_itself() {
+    if is_child() {
+        return has_a_child_that_listens();
+    }
+    let program = child("a_child_of_a_graceful_program_may_listen_to_the_signal_itself", &[]);
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+}
+
+/// Forks on a thread that returns in both processes; the child is ended by the runtime for that.
+fn forks_and_returns(child: &AtomicI32) {
+    // SAFETY: as in `in_child`.
+    let process = unsafe { libc::fork() };
+    if process == 0 {
+        // SAFETY: an alarm without a handler ends the process.
+        unsafe { libc::alarm(20) };
+    }
+    child.store(process, Ordering::SeqCst);
+}
+
+#[track_caller]
+fn was_ended(child: i32) {
+    let mut status = 0;
+    // SAFETY: a child of this process, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGABRT, "{status}");
+}
+
+#[test]
+fn a_child_that_returns_into_a_limited_pool_runs_none_of_its_jobs() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let pool = {
+            let _entered = rt.enter();
+            BlockingPool::new(1)
+        };
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (proceed, may_go_on) = std::sync::mpsc::channel::<()>();
+        let child = Arc::new(AtomicI32::new(0));
+        let forks = {
+            let child = child.clone();
+            pool.submit(move || {
+                let _ = may_go_on.recv();
+                forks_and_returns(&child);
+            })
+        };
+        let runs = pool.submit(move || {
+            std::io::Write::write_all(&mut { theirs }, &std::process::id().to_ne_bytes()).unwrap();
+        });
+        drop(proceed);
+        forks.unwrap().wait().unwrap();
+        runs.unwrap().wait().unwrap();
+        was_ended(child.load(Ordering::SeqCst));
+        let mut written = Vec::new();
+        std::io::Read::read_to_end(&mut ours, &mut written).unwrap();
+        assert_eq!(written, std::process::id().to_ne_bytes());
+    });
+}
+
+#[test]
+fn a_child_that_returns_into_a_scope_is_ended() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let _entered = rt.enter();
+        let (both, child) = (std::sync::Barrier::new(2), AtomicI32::new(0));
+        runtime::scope(|s| {
+            let (both, child) = (&both, &child);
+            s.spawn(move || {
+                both.wait();
+                both.wait();
+            });
+            both.wait();
+            s.spawn(move || forks_and_returns(child)).join().unwrap();
+            both.wait();
+        });
+        was_ended(child.into_inner());
+    });
+}

@@ -167,3 +167,35 @@ fn the_worker_s_other_tasks_go_on_while_a_scope_blocks_in_a_task() {
         assert_eq!(rt.block_on(task).unwrap(), 7);
     });
 }
+
+#[test]
+fn a_closure_sees_the_inherited_values_of_where_it_was_spawned() {
+    runtime::task_local! {
+        inherit static KEY: u32;
+    }
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).max_blocking_threads(1).build().unwrap();
+        let _entered = rt.enter();
+        let (busy, idle) = (Barrier::new(2), Barrier::new(2));
+        scope(|s| {
+            // The only thread of the pool is kept while the others are spawned.
+            s.spawn(|| {
+                busy.wait();
+                idle.wait();
+            });
+            busy.wait();
+            let value = || KEY.try_with(|value| *value).ok();
+            let first = KEY.sync_scope(1, || s.spawn(value));
+            let second = KEY.sync_scope(2, || s.spawn(value));
+            let third = s.spawn(value);
+            // Run here, where another value is in force.
+            KEY.sync_scope(4, || assert_eq!(third.join().unwrap(), None));
+            assert_eq!(first.join().unwrap(), Some(1));
+            idle.wait();
+            while !second.is_finished() {
+                std::thread::yield_now();
+            }
+            assert_eq!(second.join().unwrap(), Some(2));
+        });
+    });
+}

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::fork::LOST;
 use crate::loom::lock::Mutex;
 
 /// What a failure may be made of; anything that converts into it can be an exception.
@@ -54,10 +55,6 @@ enum Cause {
     Shutdown,
     Lost,
 }
-
-/// What is said of a runtime in a process that was forked off.
-pub(crate) const LOST: &str =
-    "the runtime was lost in a fork: it lives on in the parent process, and this one has to make its own";
 
 /// A caught panic: its text for everybody, its payload for the first who asks.
 struct Panic {

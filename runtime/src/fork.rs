@@ -15,6 +15,10 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+/// What is said of a runtime in a process that was forked off.
+pub(crate) const LOST: &str =
+    "the runtime was lost in a fork: it lives on in the parent process, and this one has to make its own";
+
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// What else is to be done in a child, in a place for each [`Who`].
@@ -33,8 +37,9 @@ pub(crate) enum Who {
 pub(crate) struct Birth(u32);
 
 impl Birth {
-    /// Of the process that calls this.
+    /// Of the process that calls this, whose children are noticed from now on.
     pub(crate) fn now() -> Self {
+        notice();
         Birth(GENERATION.load(Ordering::Relaxed))
     }
 
@@ -50,7 +55,13 @@ impl Birth {
 /// Calls `in_child` in every process that is forked off from now on, on its only thread. The first call of each counts.
 pub(crate) fn watch(who: Who, in_child: fn()) {
     let place = &IN_CHILD[who as usize];
-    if place.get().is_none() && place.set(in_child).is_ok() && !REGISTERED.swap(true, Ordering::Relaxed) {
+    if place.get().is_none() && place.set(in_child).is_ok() {
+        notice();
+    }
+}
+
+fn notice() {
+    if !REGISTERED.load(Ordering::Relaxed) && !REGISTERED.swap(true, Ordering::Relaxed) {
         register();
     }
 }
@@ -68,3 +79,13 @@ fn register() {
 
 #[cfg(not(unix))]
 fn register() {}
+
+/// The child of a `culprit` that forked came back from it, and would go on with what its parent goes on with. There is nobody
+/// who could be told by an error.
+#[cold]
+pub(crate) fn end_child(culprit: &str) -> ! {
+    eprintln!(
+        "runtime: a forked process returned into {LOST}; a {culprit} that forks has to end the child itself"
+    );
+    std::process::abort();
+}

@@ -20,11 +20,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::error::{Error, drop_quietly};
+use crate::fork::{Birth, end_child};
 use crate::handle::Handle;
+use crate::inherit;
 use crate::loom::lock::{Condvar, Mutex};
 use crate::task::block_in_place;
 
@@ -43,6 +45,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 struct Work {
     state: Mutex<State>,
     changed: Condvar,
+    birth: Birth,
 }
 
 struct State {
@@ -83,7 +86,7 @@ struct State {
 pub fn scope<'env, R>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
     block_in_place(|| {
         let state = State { queue: BTreeMap::new(), next: 0, live: 0, panicked: false };
-        let work = Arc::new(Work { state: Mutex::new(state), changed: Condvar::new() });
+        let work = Arc::new(Work { state: Mutex::new(state), changed: Condvar::new(), birth: Birth::now() });
         let scope = Scope { work, scope: PhantomData, env: PhantomData };
         let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
         let panicked = scope.work.finish();
@@ -110,8 +113,11 @@ impl<'scope> Scope<'scope, '_> {
         let handle = Handle::current();
         let outcome = Arc::new(Outcome { result: Mutex::new(None), work: self.work.clone() });
         let theirs = outcome.clone();
+        // Whoever runs the closure, it sees the values of here, and none of theirs.
+        let values = inherit::capture().unwrap_or_default();
         let job: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
-            let result = catch_unwind(AssertUnwindSafe(f)).map_err(Error::panicked);
+            let run = || inherit::run(Some(values), f);
+            let result = catch_unwind(AssertUnwindSafe(run)).map_err(Error::panicked);
             *theirs.result.lock() = Some(result);
             // The last use of the result may be here, and its destructor is the user's.
             drop_quietly(theirs);
@@ -122,7 +128,7 @@ impl<'scope> Scope<'scope, '_> {
         let key = self.work.push(job);
         let work = self.work.clone();
         // The job finds nothing if whoever waits was faster; refused or shut down, it is not missed.
-        drop(handle.spawn_blocking(move || work.run_next()));
+        drop(handle.pool().spawn(move || work.run_next(), (), Location::caller()));
         ScopedJob { outcome, key, scope: PhantomData }
     }
 }
@@ -165,6 +171,10 @@ impl Work {
     /// Calls a closure, which catches its own panics and is gone afterwards, and counts it out.
     fn run(&self, job: Erased) {
         job();
+        if self.birth.is_lost() {
+            // Of the other closures' threads there is none here.
+            end_child("closure");
+        }
         self.state.lock().live -= 1;
         self.changed.notify_all();
     }

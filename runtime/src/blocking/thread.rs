@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Pool, Queued, State};
 use crate::cell::Runnable;
-use crate::error::{Error, LOST};
+use crate::error::Error;
+use crate::fork::end_child;
 use crate::loom;
 use crate::loom::lock::{Mutex, MutexGuard};
 use crate::loom::mutant;
@@ -117,10 +118,7 @@ impl Pool {
     /// The child of a job that forked came back: it has the parent's locks, and jobs that the parent runs.
     fn forbid_return(&self) {
         if self.birth.is_lost() {
-            eprintln!(
-                "runtime: a forked process returned into {LOST}; a job that forks has to end the child itself"
-            );
-            std::process::abort();
+            end_child("job");
         }
     }
 

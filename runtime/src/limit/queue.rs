@@ -122,8 +122,13 @@ impl Queue {
         }
         let mut state = self.state.lock();
         state.closed = true;
-        let dropped = if cancel_queued { std::mem::take(&mut state.waiting) } else { BTreeMap::new() };
-        // It has not ended before they have failed.
+        if !cancel_queued {
+            let end = state.end();
+            drop(state);
+            return announce(end);
+        }
+        let dropped = std::mem::take(&mut state.waiting);
+        // It has not ended before they have failed. Nothing can be queued any more that would be left to this worker.
         state.working += 1;
         drop(state);
         dropped.into_values().for_each(|job| job.fail(Error::cancelled()));
@@ -205,6 +210,10 @@ impl Worker {
     fn work(mut self) {
         let Some(queue) = self.0.take() else { return };
         loop {
+            if queue.is_lost() {
+                // The child of a job that forked came back: what is queued is the parent's. Who runs us ends the child.
+                return std::mem::forget(queue);
+            }
             if queue.runtime.pool().is_closed() {
                 // Jobs that have not begun never do, as those of the runtime itself.
                 return refuse(&queue, &Error::shutdown());

@@ -25,6 +25,7 @@ macro_rules! halves {
         pub struct OwnedWriteHalf {
             /// `None` only after `forget` and `reunite`.
             stream: Option<std::sync::Arc<$stream>>,
+            birth: crate::fork::Birth,
         }
 
         /// The halves are not of the same stream; both come back.
@@ -71,6 +72,10 @@ macro_rules! halves {
         impl Drop for OwnedWriteHalf {
             fn drop(&mut self) {
                 if let Some(stream) = self.stream.take() {
+                    if self.birth.is_lost() {
+                        // The connection is the parent process's, which goes on writing.
+                        return;
+                    }
                     // A connection that is gone has nobody to tell.
                     let _ = crate::io::stream::shutdown_write(&*stream);
                 }
@@ -83,7 +88,7 @@ macro_rules! halves {
 
         pub(super) fn into_split(stream: $stream) -> (OwnedReadHalf, OwnedWriteHalf) {
             let stream = std::sync::Arc::new(stream);
-            (OwnedReadHalf(stream.clone()), OwnedWriteHalf { stream: Some(stream) })
+            (OwnedReadHalf(stream.clone()), OwnedWriteHalf { stream: Some(stream), birth: crate::fork::Birth::now() })
         }
 
         fn reunite(read: OwnedReadHalf, mut write: OwnedWriteHalf) -> Result<$stream, ReuniteError> {

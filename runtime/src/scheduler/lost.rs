@@ -3,13 +3,11 @@
 //! Nothing of it is touched. Its locks may be held by threads that this process does not have; its tasks stay where they
 //! are and are neither polled nor dropped, because they go on in the parent.
 
-use std::process;
-
 use super::context;
 use super::{SPARE, Shared};
 use crate::cell::Runnable;
 use crate::context::{replace, set_async};
-use crate::error::LOST;
+use crate::fork::{LOST, end_child};
 
 impl Shared {
     /// True in a process that was forked off while this scheduler was there.
@@ -25,22 +23,13 @@ impl Shared {
         assert!(!self.is_lost(), "{LOST}");
     }
 
-    /// The child came back out of the poll in which it was forked off, and would go on with tasks that the parent goes on
-    /// with. There is nobody who could be told by an error.
+    /// Ends a child that came back out of the poll in which it was forked off.
     #[inline]
     pub(super) fn forbid_return(&self) {
         if self.is_lost() {
-            end_child();
+            end_child("task");
         }
     }
-}
-
-#[cold]
-fn end_child() -> ! {
-    eprintln!(
-        "runtime: a forked process returned into {LOST}; a task that forks has to end the child itself"
-    );
-    process::abort();
 }
 
 /// Leaves a task of the parent process alone.

@@ -10,7 +10,8 @@ use std::os::unix::net::UnixStream;
 #[cfg(feature = "macros")]
 use std::sync::Arc;
 #[cfg(feature = "macros")]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::net::{SendFlags, send};
 use signal_hook_registry::{FORBIDDEN, SigId, register, unregister};
@@ -25,8 +26,13 @@ impl Registration {
     /// From now on each signal of the kind writes a byte to `socket`, which does not block.
     pub(super) fn new(kind: SignalKind, socket: UnixStream) -> io::Result<Self> {
         let number = allowed(kind)?;
-        let handler = move || write(&socket);
-        // SAFETY: the handler makes one system call that POSIX allows there, and neither allocates nor locks nor panics;
+        let process = listens(number);
+        let handler = move || {
+            if process == std::process::id() {
+                write(&socket);
+            }
+        };
+        // SAFETY: the handler makes two system calls that POSIX allows there, and neither allocates nor locks nor panics;
         // the registry keeps errno.
         let id = unsafe { register(number, handler) }?;
         Ok(Registration(id))
@@ -37,9 +43,15 @@ impl Registration {
     #[cfg(feature = "macros")]
     pub(super) fn armed(kind: SignalKind, socket: UnixStream, armed: Arc<AtomicBool>) -> io::Result<Self> {
         let number = allowed(kind)?;
+        let process = listens(number);
         let handler = move || {
+            let is_here = process == std::process::id();
+            if !is_here && is_listened_to(number) {
+                return;
+            }
+            // In a child that does not listen nobody would hear the first one.
             // ORDERING: Relaxed, the flag publishes nothing.
-            if armed.swap(true, Ordering::Relaxed) {
+            if !is_here || armed.swap(true, Ordering::Relaxed) {
                 // SAFETY: `_exit` may be called in a handler; it runs no code of the process.
                 unsafe { libc::_exit(kind.exit_code()) };
             }
@@ -65,6 +77,31 @@ fn allowed(kind: SignalKind) -> io::Result<c_int> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     Ok(number)
+}
+
+/// Which process listens to each signal. A child that is forked off has the handlers and the sockets of its parent, and what
+/// it writes there its parent hears: so a handler asks where it is. That is one system call which may be made there; the
+/// [generation](crate::fork) would not tell of a child that was made behind the C library's back.
+static LISTENERS: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
+
+/// This process listens to a signal from now on; gives its number.
+fn listens(signal: c_int) -> u32 {
+    let process = std::process::id();
+    if let Some(listener) = listener(signal) {
+        // ORDERING: Relaxed, here and below: the number publishes nothing.
+        listener.store(process, Ordering::Relaxed);
+    }
+    process
+}
+
+/// True if this process has listened to a signal itself.
+#[cfg(feature = "macros")]
+fn is_listened_to(signal: c_int) -> bool {
+    listener(signal).is_some_and(|listener| listener.load(Ordering::Relaxed) == std::process::id())
+}
+
+fn listener(signal: c_int) -> Option<&'static AtomicU32> {
+    LISTENERS.get(usize::try_from(signal).ok()?)
 }
 
 fn write(socket: &UnixStream) {
