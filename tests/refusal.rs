@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 use runtime::{Error, Runtime};
-use runtime_tests::{Gate, promptly};
+use runtime_tests::{Gate, promptly, until};
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 
 const CHILD: &str = "RUNTIME_REFUSED";
@@ -103,6 +103,7 @@ fn a_job_without_any_thread_resolves_with_the_systems_error() {
         }
         assert_eq!(rt.metrics().blocking_threads(), 0);
         assert_eq!(rt.metrics().blocking_queue_depth(), 0);
+        assert_eq!(rt.metrics().peak_blocking_threads(), 0, "none was ever there");
     });
 }
 
@@ -279,8 +280,22 @@ fn a_pool_refused_in_the_middle_of_a_load_goes_on_with_what_it_has_and_grows_lat
 
 #[test]
 fn a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it() {
-    refused("a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it", 65511, || {
-        let rt = Runtime::builder().worker_threads(1).build().unwrap();
+    job_refused("a_job_whose_thread_was_refused_has_one_as_soon_as_the_system_gives_it", 65511, false);
+}
+
+#[test]
+fn a_job_whose_thread_was_refused_has_one_later_also_where_the_clock_stands_still() {
+    job_refused(
+        "a_job_whose_thread_was_refused_has_one_later_also_where_the_clock_stands_still",
+        65517,
+        true,
+    );
+}
+
+/// The only thread that runs jobs waits for a job that was refused one.
+fn job_refused(test: &str, user: u32, start_paused: bool) {
+    refused(test, user, || {
+        let rt = Runtime::builder().worker_threads(1).start_paused(start_paused).build().unwrap();
         // Its worker has a thread from here on.
         rt.spawn(async {}).wait().unwrap();
         let meeting = Arc::new(std::sync::Barrier::new(2));
@@ -336,6 +351,29 @@ fn threads_refused_for_want_of_memory_are_errors_until_there_is_some() {
         setrlimit(Resource::As, before).unwrap();
         assert_eq!(promptly(|| rt.spawn(async { 1 }).wait()).unwrap(), 1);
         assert_eq!(promptly(|| rt.spawn_blocking(|| 1).wait()).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_thread_that_has_ended_leaves_room_for_the_stack_of_the_next() {
+    refused("a_thread_that_has_ended_leaves_room_for_the_stack_of_the_next", 65518, || {
+        let stack = 256 << 20;
+        let rt = Runtime::builder()
+            .worker_threads(1)
+            .thread_stack_size(stack)
+            .blocking_keep_alive(std::time::Duration::ZERO)
+            .build()
+            .unwrap();
+        let before = getrlimit(Resource::As);
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        // One stack and half of another.
+        let limit = pages * 4096 + 3 * stack as u64 / 2;
+        setrlimit(Resource::As, Rlimit { current: Some(limit), maximum: before.maximum }).unwrap();
+        assert_eq!(rt.spawn_blocking(|| 1).wait().unwrap(), 1);
+        until(|| rt.metrics().blocking_threads() == 0);
+        // The system may take a moment to forget it.
+        until(|| rt.spawn_blocking(|| 2).wait().is_ok());
     });
 }
 

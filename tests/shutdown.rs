@@ -366,6 +366,23 @@ fn hold() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
 }
 
 #[test]
+fn nothing_is_taken_from_outside_within_the_grace() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let handle = rt.handle();
+        let (go, wait) = hold();
+        let job = rt.spawn_blocking(wait);
+        let report = drain(rt, || {
+            assert!(handle.spawn(async {}).wait().unwrap_err().is_shutdown());
+            assert!(handle.spawn_blocking(|| ()).wait().unwrap_err().is_shutdown());
+            drop(go);
+        });
+        job.wait().unwrap();
+        assert_eq!(report.cancelled, 0);
+    });
+}
+
+#[test]
 fn a_task_may_spawn_from_blocking_code_within_the_grace() {
     within(PATIENCE, || {
         let rt = multi(2);

@@ -8,7 +8,7 @@
 //! # Growth
 //! A few threads for each processor start at once. Beyond those a job queues, and one thread, the [scout](scout), looks
 //! whether another would help: it does if the others sleep, and only takes turns with them if they compute. There is a
-//! scout only while jobs are queued and there is room for more threads; the last idle thread becomes it, or a new one.
+//! scout only while jobs are queued and there is room for more threads: a new thread or, where there are many, the last idle one.
 //! An idle thread and a queued job never exist together.
 //!
 //! # Protocol
@@ -52,6 +52,9 @@ pub(crate) use pressure::free_threads;
 use scout::{Pace, REFUSED_REST};
 use thread::{Bench, Duty, Order};
 
+/// So many times the threads that start without a look are many.
+const MANY: usize = 2;
+
 /// A bounded set of threads for jobs that block.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -82,8 +85,8 @@ struct State {
     /// Who, once it has begun.
     scout: Option<crate::loom::Arc<Bench>>,
     pace: Pace,
-    /// A timer of the runtime's brings another try to start a thread.
-    retrying: bool,
+    /// A timer of the runtime's brings another try to start a thread, armed at this time.
+    retrying: Option<Instant>,
     /// How many jobs were taken out of the queue so far.
     taken: u64,
     /// The most threads there ever were.
@@ -116,11 +119,15 @@ impl State {
     /// Counts a thread that is about to be started.
     fn add_thread(&mut self, duty: Duty) {
         self.threads += 1;
-        self.peak = self.peak.max(self.threads);
         match duty {
             Duty::Run => self.coming += 1,
             Duty::Scout => self.scouting = true,
         }
+    }
+
+    /// One more is there: the system has not refused it.
+    fn note_peak(&mut self) {
+        self.peak = self.peak.max(self.threads - self.coming);
     }
 
     /// No job is queued, handed to a thread, or running.
@@ -220,7 +227,7 @@ impl Pool {
             scouting: false,
             scout: None,
             pace: Pace::default(),
-            retrying: false,
+            retrying: None,
             taken: 0,
             peak: 0,
             closed: false,
@@ -265,6 +272,24 @@ impl Pool {
         task
     }
 
+    /// A job that its runtime does not take any more.
+    #[cold]
+    pub(crate) fn refuse<F, T, M>(
+        self: &Arc<Self>,
+        f: F,
+        meta: M,
+        location: &'static Location<'static>,
+    ) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+        M: Meta,
+    {
+        let (runnable, task) = cell::new(Job(Some(f)), Owner(self.clone()), meta, location);
+        runnable.fail(if self.birth.is_lost() { Error::lost() } else { Error::shutdown() });
+        task
+    }
+
     /// Hands a job to an idle thread, a new one, or the queue.
     fn push(self: &Arc<Self>, job: Runnable) {
         if self.birth.is_lost() {
@@ -287,10 +312,11 @@ impl Pool {
     fn deal(&self, state: &mut State, job: Runnable) -> Deal {
         let room = state.threads < self.most;
         let free = state.threads - state.idle.len() < (self.free)();
-        // The last idle thread looks around first: if it took the job, the next one would need a new scout, and a pool
-        // that is busy computing would grow by a thread each time.
         let needs_scout = room && !free && !state.scouting;
-        if !(needs_scout && state.idle.len() == 1) {
+        // Where there are many, the last idle thread looks around first: if it took the job, the next one would need a new
+        // scout, and a pool that is busy computing would grow by a thread each time.
+        let looks_first = needs_scout && state.idle.len() == 1 && state.threads > MANY * (self.free)();
+        if !looks_first {
             if let Some(bench) = state.idle.pop() {
                 state.handed += 1;
                 bench.give(Order::Run(job));
@@ -325,14 +351,27 @@ impl Pool {
 
     fn try_start(self: &Arc<Self>, duty: Duty) -> io::Result<()> {
         let host = self.host().ok_or_else(|| io::Error::other("the runtime is gone"))?;
+        // First: there may be no room for another stack beside theirs.
+        self.forget_ended();
         let pool = self.clone();
         let thread = host.start_thread(Role::Blocking, Box::new(move || pool.run(duty)))?;
-        let mut state = self.state.lock();
-        if state.handles.len() > state.threads {
-            state.handles.retain(|thread| !thread.is_finished());
-        }
-        state.handles.push(thread);
+        self.state.lock().handles.push(thread);
         Ok(())
+    }
+
+    /// Lets go of threads that have ended. The system keeps their stacks until then.
+    fn forget_ended(&self) {
+        let ended: Vec<_> = {
+            let mut state = self.state.lock();
+            if state.handles.len() < state.threads || state.closed {
+                return;
+            }
+            let handles = std::mem::take(&mut state.handles).into_iter();
+            let (ended, alive) = handles.partition(|thread| thread.is_finished());
+            state.handles = alive;
+            ended
+        };
+        drop(ended);
     }
 
     #[cold]
@@ -367,10 +406,10 @@ impl Pool {
     fn retry_later(self: &Arc<Self>) {
         {
             let mut state = self.state.lock();
-            if state.closed || state.queue.is_empty() || state.scouting || state.retrying {
+            if state.closed || state.queue.is_empty() || state.scouting || state.retrying.is_some() {
                 return;
             }
-            state.retrying = true;
+            state.retrying = Some(Instant::now());
         }
         let host = self.host().filter(|_| !mutant!("pool_forgets_a_refusal"));
         if let Some(host) = host {
@@ -378,11 +417,19 @@ impl Pool {
         }
     }
 
+    /// Tries again if that is overdue: a clock that stands still does so for the sake of the job that waits for the try.
+    pub(crate) fn retry_if_overdue(self: &Arc<Self>) {
+        let armed = self.state.lock().retrying;
+        if armed.is_some_and(|armed| armed.elapsed() >= REFUSED_REST) {
+            self.retry();
+        }
+    }
+
     /// Tries again to start a thread, if there is still something for it to do.
     fn retry(self: &Arc<Self>) {
         let duty = {
             let mut state = self.state.lock();
-            state.retrying = false;
+            state.retrying = None;
             if state.closed || state.queue.is_empty() || state.scouting || state.threads == self.most {
                 return;
             }

@@ -160,6 +160,7 @@ impl Host for Inner {
     }
 
     fn is_blocking(&self) -> bool {
+        self.pool.retry_if_overdue();
         let figures = self.pool.figures();
         // A thread that is not idle has a job, or has just been given one.
         figures.queued > 0 || figures.threads > figures.idle
@@ -257,6 +258,9 @@ impl Handle {
         meta: impl Meta,
         location: &'static Location<'static>,
     ) -> Task<T> {
+        if self.shared().is_closed() {
+            return self.pool().refuse(f, meta, location);
+        }
         match inherit::capture() {
             None => self.pool().spawn(f, meta, location),
             captured => self.pool().spawn(move || inherit::run(captured, f), meta, location),

@@ -122,7 +122,7 @@ impl Runtime {
     /// Shuts the runtime down and says what became of its tasks.
     ///
     /// Tasks and blocking jobs have `grace` to finish, and may spawn others meanwhile, as may whoever else
-    /// [stands](Self::enter) in the runtime; tasks spawned from outside are refused. The grace is over when nothing is left.
+    /// [stands](Self::enter) in the runtime; tasks and blocking jobs from outside are refused. The grace is over when nothing is left.
     /// Then tasks that wait are dropped where they stand. Whatever has not returned a second later, be it a poll, a job, a
     /// hook or the handler of stalls, is reported and its thread left behind.
     ///

@@ -331,11 +331,19 @@ impl Shared {
     /// Queues a fresh task of a thread that runs no worker. While the runtime drains, that is for threads that stand in
     /// it: those of its jobs, of `block_on`, and of tasks in blocking code.
     fn submit(&'static self, runnable: Runnable, phase: u8) {
-        let stands_here = || entered().is_some_and(|shared| ptr::eq(shared, self));
-        if phase != OPEN && !stands_here() {
+        if self.is_closed_here(phase) {
             return runnable.fail(Error::shutdown());
         }
         self.accept(runnable);
+    }
+
+    fn is_closed_here(&self, phase: u8) -> bool {
+        phase != OPEN && !entered().is_some_and(|shared| ptr::eq(shared, self))
+    }
+
+    /// True if the runtime takes nothing more from this thread.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed_here(self.phase.load(Ordering::Relaxed))
     }
 
     fn accept(&'static self, runnable: Runnable) {

@@ -7,7 +7,7 @@
 //! one would only take turns with them: it adds none, halves the number, and looks less often. Either way jobs that only
 //! wait for each other end: when no job has begun for a tenth of a second and more, a thread is added without a look.
 //!
-//! A look is not needed if the queue empties by itself, that is, if since the last look more jobs began than are left.
+//! A look is not needed if the queue empties by itself, that is, if since the scout's last look more jobs began than are left.
 //!
 //! # Who looks
 //! Nobody while no job is queued: nothing ticks. The scout leaves its duty when it can take the last job itself, when
@@ -118,6 +118,12 @@ impl Pace {
         add
     }
 
+    /// A scout begins, after so many jobs.
+    fn begin(&mut self, taken: u64) {
+        self.taken = taken;
+        self.since = None;
+    }
+
     fn refused(&mut self, now: Instant) {
         self.step = 1;
         self.refusals += 1;
@@ -128,7 +134,7 @@ impl Pace {
 impl Pool {
     /// The scout's duty, until it is done.
     pub(super) fn scout(self: &Arc<Self>, bench: &loom::Arc<Bench>) {
-        self.state.lock().scout = Some(bench.clone());
+        self.state.lock().begin_scouting(bench);
         loop {
             let (survey, sample) = {
                 let mut state = self.state.lock();
@@ -220,6 +226,13 @@ impl Pool {
 impl State {
     fn survey(&self, now: Instant) -> Survey {
         Survey { now, queued: self.queue.len(), coming: self.coming, taken: self.taken }
+    }
+
+    fn begin_scouting(&mut self, bench: &loom::Arc<Bench>) {
+        self.scout = Some(bench.clone());
+        self.note_peak();
+        // What began before tells nothing of the jobs that wait now: this thread may have taken them itself.
+        self.pace.begin(self.taken);
     }
 
     fn end_scouting(&mut self) {

@@ -58,6 +58,7 @@ impl Pool {
         let mut state = self.state.lock();
         if duty == Duty::Run {
             state.coming -= 1;
+            state.note_peak();
         }
         loop {
             state = self.empty_queue(state, &bench, id);
@@ -85,6 +86,7 @@ impl Pool {
         }
         state.threads -= 1;
         drop(state);
+        self.forget_ended();
         self.changed.notify_all();
     }
 
