@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use runtime::net::TcpListener;
@@ -159,6 +160,61 @@ fn a_spare_worker_that_blocks_as_well_is_helped_too() {
         assert_eq!(rt.spawn(async { 1 }).wait().unwrap(), 1);
         assert!(rt.metrics().spare_workers() >= 6, "{:?}", rt.metrics());
         drop(blocked);
+    });
+}
+
+#[test]
+fn there_are_as_many_spare_workers_as_workers_for_those_that_compute() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let spinners: Vec<_> = (0..8)
+            .map(|_| {
+                let over = over.clone();
+                rt.spawn(async move { while !over.load(Ordering::Relaxed) {} })
+            })
+            .collect();
+        until(|| rt.metrics().spare_workers() == 2);
+        // Time enough for a third to come.
+        let begin = Instant::now();
+        let mut most = 0;
+        while begin.elapsed() < Duration::from_millis(100) {
+            most = most.max(rt.metrics().spare_workers());
+            thread::yield_now();
+        }
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(most, 2);
+        spinners.into_iter().for_each(|spinner| spinner.wait().unwrap());
+    });
+}
+
+#[test]
+fn a_connection_is_served_while_the_task_of_another_blocks_who_woke_for_it() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let listener = rt.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || {
+            let client = StdStream::connect(address).unwrap();
+            (client, rt.block_on(listener.accept()).unwrap().0)
+        };
+        let ((mut first, blocks), (mut second, frees)) = (connect(), connect());
+        let (entered, begun) = mpsc::channel();
+        let (go, gone) = mpsc::channel();
+        let blocked = rt.spawn(async move {
+            blocks.read(&mut [0]).await.unwrap();
+            entered.send(()).unwrap();
+            gone.recv().unwrap();
+        });
+        let free = rt.spawn(async move {
+            frees.read(&mut [0]).await.unwrap();
+            go.send(()).unwrap();
+        });
+        first.write_all(&[1]).unwrap();
+        begun.recv().unwrap();
+        second.write_all(&[1]).unwrap();
+        blocked.wait().unwrap();
+        free.wait().unwrap();
     });
 }
 
@@ -664,6 +720,14 @@ fn a_task_that_blocks_is_reported_with_its_name_and_where_it_was_spawned() {
     });
 }
 
+/// The report has the class, and the place where this task was spawned.
+#[track_caller]
+fn is_of(stall: &Stall, cause: StallCause, line: u32) {
+    assert_eq!(stall.cause, cause);
+    assert_eq!((stall.location.file().ends_with("monitor.rs"), stall.location.line()), (true, line));
+    assert!(stall.duration >= Duration::from_millis(20));
+}
+
 #[test]
 fn a_task_that_waits_for_a_lock_of_the_system_is_reported_as_blocked() {
     within(PATIENCE, || {
@@ -671,9 +735,29 @@ fn a_task_that_waits_for_a_lock_of_the_system_is_reported_as_blocked() {
         let lock = Arc::new(std::sync::Mutex::new(()));
         let held = lock.lock().unwrap();
         let contended = lock.clone();
+        let line = line!() + 1;
         let task = rt.spawn(async move { drop(contended.lock()) });
-        assert_eq!(report_of(&stalls, &task).cause, StallCause::Blocked);
+        is_of(&report_of(&stalls, &task), StallCause::Blocked, line);
         drop(held);
+        task.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_task_that_sleeps_with_its_thread_is_reported_as_blocked() {
+    within(PATIENCE, || {
+        let (rt, stalls) = watched(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let sleeps = over.clone();
+        let line = line!() + 1;
+        let task = rt.spawn(async move {
+            // One call of the system after the other, and hardly a moment between them.
+            while !sleeps.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        is_of(&report_of(&stalls, &task), StallCause::Blocked, line);
+        over.store(true, Ordering::Relaxed);
         task.wait().unwrap();
     });
 }
@@ -684,8 +768,9 @@ fn a_task_that_computes_is_reported_as_computing() {
         let (rt, stalls) = watched(2);
         let over = Arc::new(AtomicBool::new(false));
         let spins = over.clone();
+        let line = line!() + 1;
         let task = rt.spawn(async move { while !spins.load(Ordering::Relaxed) {} });
-        assert_eq!(report_of(&stalls, &task).cause, StallCause::Computing);
+        is_of(&report_of(&stalls, &task), StallCause::Computing, line);
         over.store(true, Ordering::Relaxed);
     });
 }

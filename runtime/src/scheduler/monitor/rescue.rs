@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::core::insist;
 use super::super::{Processor, Shared};
 use super::GRACE;
+use super::sight::starves;
 use super::thread_clock::has_processor;
 use crate::cpu::{self, Mover};
 
@@ -23,8 +24,8 @@ const STAYS: Duration = Duration::from_millis(20);
 pub(super) struct Rescue {
     /// Workers that are stuck.
     stuck: usize,
-    /// Those of them whose thread waits for something.
-    blocked: usize,
+    /// Those of them whose thread has used next to no time: it waits for something, or for a processor.
+    silent: Vec<usize>,
     /// Tasks were moved to the injector.
     moved: bool,
     /// Looks in a row in which all that were awake were stuck.
@@ -39,13 +40,16 @@ pub(super) struct Rescue {
 
 impl Rescue {
     pub(super) fn begin(&mut self) {
-        (self.stuck, self.blocked, self.moved) = (0, 0, false);
+        (self.stuck, self.moved) = (0, false);
+        self.silent.clear();
     }
 
     /// Counts a worker that is stuck.
-    pub(super) fn stuck(&mut self, blocked: bool) {
+    pub(super) fn stuck(&mut self, worker: usize, silent: bool) {
         self.stuck += 1;
-        self.blocked += usize::from(blocked);
+        if silent {
+            self.silent.push(worker);
+        }
     }
 
     /// Moves the task in the worker's next slot where anybody may take it.
@@ -140,8 +144,16 @@ impl Rescue {
     /// One for each worker whose thread is blocked, because its processor is free; and as many as there are workers for
     /// those that compute, which share the processors with them.
     fn may_summon(&self, shared: &Shared) -> bool {
-        let room = shared.spares.in_use() < shared.workers + self.blocked;
+        let spares = shared.spares.in_use();
+        let room = spares < shared.workers
+            // To ask the system takes some microseconds for each.
+            || spares < shared.workers + self.silent.len() && spares < shared.workers + self.blocked(shared);
         room && (shared.has_work() || shared.driver.has_business())
+    }
+
+    /// How many threads are blocked, and could not run if they had a processor.
+    fn blocked(&self, shared: &Shared) -> usize {
+        self.silent.iter().filter(|worker| !starves(&shared.processors[**worker])).count()
     }
 
     fn dismiss(&mut self, shared: &'static Shared, now: Instant) {
@@ -188,7 +200,7 @@ mod tests {
             thread::yield_now();
         }
         let mut rescue = Rescue::default();
-        rescue.stuck(false);
+        rescue.stuck(0, false);
         rescue.end(&SHARED, 2, Instant::now());
         told.recv_timeout(Duration::from_secs(60)).expect("it is woken");
         sleeper.join().unwrap();

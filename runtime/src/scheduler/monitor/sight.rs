@@ -185,8 +185,8 @@ impl Seen {
     }
 }
 
-/// The worker's thread could run and does not.
-fn starves(processor: &Processor) -> bool {
+/// The worker's thread could run, and does not if it has used no time.
+pub(super) fn starves(processor: &Processor) -> bool {
     ThreadId::of(processor.runner.thread()).and_then(ThreadId::is_runnable) == Some(true)
 }
 

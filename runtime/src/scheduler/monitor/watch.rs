@@ -107,7 +107,7 @@ impl Watch {
                 hurry |= keeps && age < KEEPS;
                 if age >= STUCK || (keeps && age >= KEEPS) {
                     // What the monitor has in hand is in no queue.
-                    shared.while_held(|| self.help(seen, processor, age, now));
+                    shared.while_held(|| self.help(worker, seen, age, now));
                     long = (age >= STUCK).then_some((*seen, processor)).or(long);
                 }
             }
@@ -135,14 +135,15 @@ impl Watch {
     }
 
     /// Passes on what the worker holds.
-    fn help(&mut self, seen: &Seen, processor: &Processor, age: Duration, now: Instant) {
+    fn help(&mut self, worker: usize, seen: &Seen, age: Duration, now: Instant) {
+        let processor = &*self.shared.processors[worker];
         if age >= HOG && seen.used(processor).is_none_or(|used| used >= COMPUTED) {
             self.rescue.curb(self.shared, processor);
         }
         self.rescue.take_next(self.shared, processor);
         if age >= STUCK {
             self.rescue.take_queue(self.shared, processor);
-            self.rescue.stuck(seen.cause(processor, now) == StallCause::Blocked);
+            self.rescue.stuck(worker, seen.cause(processor, now) == StallCause::Blocked);
         }
     }
 
