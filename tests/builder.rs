@@ -287,6 +287,21 @@ fn the_default_runtime_cannot_be_configured_after_its_first_use() {
     assert!(output.status.success(), "{output:?}");
 }
 
+#[runtime::main]
+async fn configures_another_default() -> ErrorKind {
+    Builder::new().build_global().unwrap_err().kind()
+}
+
+#[test]
+fn the_runtime_of_main_is_the_default_one_and_cannot_be_configured_again() {
+    if is_child() {
+        assert_eq!(configures_another_default(), ErrorKind::AlreadyExists);
+        return;
+    }
+    let output = child("builder::the_runtime_of_main_is_the_default_one_and_cannot_be_configured_again", &[]);
+    assert!(output.status.success(), "{output:?}");
+}
+
 #[test]
 fn the_environment_gives_the_number_of_workers() {
     if is_child() {

@@ -16,41 +16,17 @@ use parking_lot::Mutex;
 use runtime::group::Policy;
 use runtime::time::{now, sleep, timeout};
 use runtime::{Failure, GroupError, Runtime, TaskGroup};
-use runtime_tests::{PATIENCE, within};
+use runtime_tests::{PATIENCE, Random, within};
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is {text:?}")))
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    /// Now and then far longer than all that is usual: who waits for that was not stopped.
-    fn time(&mut self) -> Duration {
-        let unit = if self.one_in(8) { 10_000 } else { 10 };
-        Duration::from_millis(self.below(6) * unit)
-    }
-
-    fn maybe<T>(&mut self, n: u64, f: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        if self.one_in(n) { Some(f(self)) } else { None }
-    }
+/// Now and then far longer than all that is usual: who waits for that was not stopped.
+fn time(random: &mut Random) -> Duration {
+    let unit = if random.one_in(8) { 10_000 } else { 10 };
+    Duration::from_millis(random.below(6) * unit)
 }
 
 // --- the plan of a tree ---
@@ -119,14 +95,14 @@ impl Plan {
             _ => Policy::Supervise,
         };
         let limit = random.maybe(3, |random| 1 + random.below(3) as usize);
-        let grace = random.maybe(2, Random::time).unwrap_or(Duration::ZERO);
+        let grace = random.maybe(2, time).unwrap_or(Duration::ZERO);
         let children = (0..random.below(6)).map(|_| Child::random(random, depth)).collect();
         let inside = if depth > 0 && random.one_in(4) {
             Some(Box::new(Plan::random(random, depth - 1)))
         } else {
             None
         };
-        Plan { policy, limit, grace, children, inside, then: random.time(), end: End::random(random) }
+        Plan { policy, limit, grace, children, inside, then: time(random), end: End::random(random) }
     }
 
     /// No less than the tree can take by the clock: everything in it one after the other.
@@ -145,9 +121,9 @@ impl Child {
             let (grudge, end) = (random.one_in(12), End::random(random));
             // Its destructor runs in the poll that returns, and an error would be lost to its panic.
             let end = if grudge { End::Success } else { end };
-            What::Leaf(Leaf { sleep: random.time(), listens: random.maybe(3, Random::time), grudge, end })
+            What::Leaf(Leaf { sleep: time(random), listens: random.maybe(3, time), grudge, end })
         };
-        Child { what, before: random.time(), cancelled: random.maybe(8, Random::time) }
+        Child { what, before: time(random), cancelled: random.maybe(8, time) }
     }
 
     fn longest(&self) -> Duration {
@@ -499,7 +475,7 @@ fn tree(seed: u64) {
     }
 
     let _name = Name(seed);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let builder = match random.below(3) {
         0 => Runtime::builder().current_thread(),
         workers => Runtime::builder().worker_threads(workers as usize),
@@ -508,7 +484,7 @@ fn tree(seed: u64) {
     let rt = builder.start_paused(true).on_unobserved(drop).build().expect("a runtime");
     let plan = Plan::random(&mut random, 3);
     // Now and then the whole tree is dropped in the middle; then nobody waits for its members.
-    let dropped = random.maybe(4, Random::time);
+    let dropped = random.maybe(4, time);
     let world = Arc::new(World::default());
     rt.block_on(async {
         let begin = now();

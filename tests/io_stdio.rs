@@ -2,9 +2,12 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
 
 use runtime::io::{stderr, stdin, stdout};
-use runtime_tests::{child_command, is_child, multi, on_each, single, waits};
+use runtime_tests::{CountingWaker, child_command, is_child, multi, on_each, promptly, single, waits};
 
 /// What a child says on its standard output when it wants to be heard.
 const READY: &str = "ready";
@@ -151,6 +154,49 @@ fn a_pending_read_of_the_input_does_not_hold_up_the_end_of_the_process() {
     }
     // Its input stays open until it has ended.
     Peer::new("a_pending_read_of_the_input_does_not_hold_up_the_end_of_the_process").succeeds();
+}
+
+#[test]
+fn an_output_that_nobody_takes_does_not_hold_up_the_end_of_the_process() {
+    if is_child() {
+        let rt = multi(1);
+        rt.block_on(async {
+            let mut out = stdout();
+            // More than a pipe holds: one of the two is stuck.
+            for _ in 0..2 {
+                let _ = runtime::time::timeout(Duration::from_millis(1), out.write(&[b'x'; 64 << 10])).await;
+            }
+        });
+        promptly(|| drop(rt));
+        eprintln!("{READY}");
+        // Without the harness, which would print behind that.
+        std::process::exit(0);
+    }
+    let mut peer = Peer::new("an_output_that_nobody_takes_does_not_hold_up_the_end_of_the_process");
+    // Nobody reads its output until it has ended.
+    let mut err = String::new();
+    peer.process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(err.contains(READY), "{err}");
+    assert_eq!(peer.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn reads_that_are_given_up_leave_no_waker_behind() {
+    if is_child() {
+        multi(1).block_on(async {
+            let (count, waker) = CountingWaker::new();
+            for _ in 0..100 {
+                let mut buf = [0; 1];
+                let input = stdin();
+                let mut read = std::pin::pin!(input.read(&mut buf));
+                assert!(read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            drop(waker);
+            assert_eq!((Arc::strong_count(&count), count.wakes()), (1, 0));
+        });
+        return;
+    }
+    Peer::new("reads_that_are_given_up_leave_no_waker_behind").succeeds();
 }
 
 #[test]

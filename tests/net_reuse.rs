@@ -1,7 +1,9 @@
 //! A descriptor's number says nothing of whose it is: an event never reaches the next owner, nor is it lost to another.
+#![expect(unsafe_code, reason = "makes a descriptor of a socket behind its back")]
 
+use std::fs;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,14 +19,13 @@ fn std_pair() -> (StdStream, StdStream) {
     (one, other)
 }
 
-/// A watched socket, its peer, and what else is to live on.
-type Predecessor<K> = (UnixStream, StdStream, K);
+/// A watched socket and its number, its peer, and what else is to live on.
+type Predecessor<K> = (UnixStream, RawFd, StdStream, K);
 
 /// Makes `predecessor` ready, drops it before anybody has looked, and lets a successor with the same number wait.
 fn succeed<K>(rt: &Runtime, predecessor: impl FnOnce() -> Predecessor<K>, ready_before: bool) {
     rt.block_on(async {
-        let (old, mut old_peer, _kept) = predecessor();
-        let number = old.as_raw_fd();
+        let (old, number, mut old_peer, _kept) = predecessor();
         {
             let mut buf = [0; 8];
             let mut reading = pin!(old.read(&mut buf));
@@ -63,7 +64,8 @@ fn an_event_never_reaches_the_next_owner_of_the_number() {
         for ready_before in [true, false] {
             let own = || {
                 let (old, peer) = std_pair();
-                (UnixStream::from_std(old).unwrap(), peer, ())
+                let number = old.as_raw_fd();
+                (UnixStream::from_std(old).unwrap(), number, peer, ())
             };
             succeed(&single(), own, ready_before);
         }
@@ -76,8 +78,8 @@ fn an_event_of_a_duplicate_never_reaches_the_next_owner_of_the_number() {
         for ready_before in [true, false] {
             let duplicated = || {
                 let (old, peer) = std_pair();
-                let kept = old.try_clone().unwrap();
-                (UnixStream::from_std(old).unwrap(), peer, kept)
+                let (number, kept) = (old.as_raw_fd(), old.try_clone().unwrap());
+                (UnixStream::from_std(old).unwrap(), number, peer, kept)
             };
             succeed(&single(), duplicated, ready_before);
         }
@@ -90,10 +92,12 @@ fn an_event_of_a_duplicate_that_we_do_not_know_of_never_reaches_the_next_owner()
         for ready_before in [true, false] {
             // A socket of our own making, which is not taken out of epoll before it is closed.
             let duplicated = || {
+                let number = std_pair().0.as_raw_fd();
                 let (old, peer) = UnixStream::pair().unwrap();
-                let kept = old.as_fd().try_clone_to_owned().unwrap();
+                // SAFETY: the number is that of the pair's first socket, which was the lowest free one and is open.
+                let kept = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned().unwrap();
                 let peer = peer.into_std().unwrap();
-                (old, peer, kept)
+                (old, number, peer, kept)
             };
             succeed(&single(), duplicated, ready_before);
         }
@@ -265,4 +269,29 @@ fn connections_that_come_at_once_go_to_all_who_accept() {
             assert_eq!(accepted, expected);
         });
     });
+}
+
+/// How many descriptors epoll watches in this process.
+fn watched() -> usize {
+    let infos = fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(Result::ok);
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+    texts.map(|text| text.lines().filter(|line| line.starts_with("tfd:")).count()).sum()
+}
+
+#[test]
+fn a_socket_is_not_watched_any_more_when_it_is_dropped_although_a_duplicate_lives() {
+    alone(
+        "net_reuse::a_socket_is_not_watched_any_more_when_it_is_dropped_although_a_duplicate_lives",
+        || {
+            let rt = single();
+            rt.block_on(async {
+                let (one, _peer) = UnixStream::pair().unwrap();
+                assert!(poll_once(pin!(one.read(&mut [0]))).await.is_pending());
+                let before = watched();
+                let _kept = one.as_fd().try_clone_to_owned().unwrap();
+                drop(one);
+                assert_eq!(watched(), before - 1);
+            });
+        },
+    );
 }

@@ -411,6 +411,11 @@ fn options_are_those_that_were_set() {
         assert_eq!(stream.ttl().unwrap(), 44);
         stream.set_linger(Some(Duration::from_secs(3))).unwrap();
         assert_eq!(stream.linger().unwrap(), Some(Duration::from_secs(3)));
+        // The system counts seconds: less than one is not none.
+        stream.set_linger(Some(Duration::from_millis(500))).unwrap();
+        assert_eq!(stream.linger().unwrap(), Some(Duration::from_secs(1)));
+        stream.set_linger(Some(Duration::MAX)).unwrap();
+        assert!(stream.linger().unwrap() >= Some(Duration::from_secs(1 << 20)));
         stream.set_linger(None).unwrap();
         assert!(stream.take_error().unwrap().is_none());
     });
@@ -443,6 +448,26 @@ fn sockets_work_on_a_plain_thread_and_under_another_executor() {
             .await;
             sent.unwrap();
             assert_eq!(read.unwrap(), 5);
+        });
+    });
+}
+
+#[test]
+fn urgent_data_is_told_of_until_a_read_finds_nothing() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (client, server) = tcp_pair().await.unwrap();
+            let flags = rustix::net::SendFlags::OOB;
+            assert_eq!(rustix::net::send(&client, b"!", flags).unwrap(), 1);
+            client.write_all(b"x").await.unwrap();
+            let ready = server.ready(Interest::READABLE).await.unwrap();
+            assert!(ready.is_readable() && ready.is_priority(), "{ready:?}");
+            // The byte that is urgent lies beside the others.
+            assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 1);
+            assert_eq!(server.try_read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            client.write_all(b"y").await.unwrap();
+            let ready = server.ready(Interest::READABLE).await.unwrap();
+            assert!(ready.is_readable() && !ready.is_priority(), "{ready:?}");
         });
     });
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
+use runtime::io::Interest;
 use runtime::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use runtime::{Runtime, time};
 use runtime_tests::{CountingWaker, on_each, single, waits};
@@ -316,6 +317,21 @@ fn sockets_go_to_std_and_back() {
             assert!(waits(&reading).await);
             one.write_all(b"back").await.unwrap();
             assert_eq!(reading.await.unwrap().unwrap(), 4);
+        });
+    });
+}
+
+#[test]
+fn a_write_that_would_block_does_not_hide_the_end_of_the_stream() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixStream::pair().unwrap();
+            other.shutdown().await.unwrap();
+            one.readable().await.unwrap();
+            // It may do both; what fails is the write.
+            let fill = || Ok(rustix::net::send(&one, &[0; 4_096], SendFlags::NOSIGNAL)?);
+            while one.try_io(Interest::READABLE | Interest::WRITABLE, fill).is_ok() {}
+            assert_eq!(one.read(&mut [0]).await.unwrap(), 0);
         });
     });
 }

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use runtime::time::{self, Interval, MissedTickBehavior, Sleep};
 use runtime::{Handle, Runtime};
 use runtime_tests::{
-    CountingWaker, Counts, Gate, PATIENCE, alone, multi, on_each, reports, single, turn, until, within,
+    CountingWaker, Counts, Gate, PATIENCE, alone, multi, on_each, on_each_paused, reports, single, turn,
+    until, within,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -20,20 +21,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// Runtimes of each shape whose clock stands still from the start.
-#[track_caller]
-fn on_each_paused(test: impl Fn(Runtime) + Clone + Send + 'static) {
-    let shapes: [fn() -> runtime::Builder; 3] = [
-        || Runtime::builder().current_thread(),
-        || Runtime::builder().worker_threads(1),
-        || Runtime::builder().worker_threads(2),
-    ];
-    for shape in shapes {
-        let test = test.clone();
-        within(PATIENCE, move || test(shape().start_paused(true).build().expect("a runtime")));
-    }
-}
 
 /// One poll, with a waker that nobody waits for.
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -1042,5 +1029,49 @@ fn a_callback_that_panics_is_reported() {
         assert!(
             report.to_string().contains("from a callback") && report.location().file().ends_with("time.rs")
         );
+    });
+}
+
+#[test]
+fn a_sleep_that_leaves_a_runtime_without_a_thread_ends_elsewhere() {
+    within(PATIENCE, || {
+        let (first, second) = (single(), multi(1));
+        let sleeps: [fn() -> Wait; 2] = [
+            || Box::pin(time::sleep(20 * MS)),
+            || {
+                let timeout = time::timeout(20 * MS, pending::<()>());
+                Box::pin(async { assert!(timeout.await.unwrap_err().is_timeout()) })
+            },
+        ];
+        for make in sleeps {
+            let mut sleep = make();
+            first.block_on(async { assert!(poll_once(&mut sleep).is_pending()) });
+            second.block_on(&mut sleep);
+            // On a plain thread the default runtime goes on with it.
+            let mut sleep = make();
+            first.block_on(async { assert!(poll_once(&mut sleep).is_pending()) });
+            smol::block_on(sleep);
+        }
+        assert_eq!((first.metrics().timers(), second.metrics().timers()), (0, 0));
+    });
+}
+
+#[test]
+fn a_task_that_sleeps_while_its_runtime_ends_makes_no_other_one() {
+    alone("time::a_task_that_sleeps_while_its_runtime_ends_makes_no_other_one", || {
+        let rt = multi(1);
+        let (entered, begun) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let task = rt.spawn(async move {
+            entered.send(()).unwrap();
+            let _ = gone.recv();
+            time::sleep(SECOND).await;
+        });
+        begun.recv().unwrap();
+        rt.shutdown_background();
+        drop(go);
+        assert!(task.wait().unwrap_err().is_shutdown());
+        // There is no default runtime yet.
+        Runtime::builder().build_global().unwrap();
     });
 }

@@ -52,8 +52,8 @@ pub(crate) use pressure::free_threads;
 use scout::{Pace, REFUSED_REST};
 use thread::{Bench, Duty, Order};
 
-/// So many times the threads that start without a look are many.
-const MANY: usize = 2;
+/// How long the end of a runtime waits for jobs that it need not wait for: a write that somebody takes is done by then.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// A bounded set of threads for jobs that block.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ struct State {
     handed: usize,
     /// The threads that run jobs.
     at_work: Slab<ThreadId>,
+    /// Of those, the ones that the end of the runtime does not wait for.
+    loose: usize,
     /// Somebody looks after the queue.
     scouting: bool,
     /// Who, once it has begun.
@@ -127,7 +129,8 @@ impl State {
 
     /// One more is there: the system has not refused it.
     fn note_peak(&mut self) {
-        self.peak = self.peak.max(self.threads - self.coming);
+        let scout_comes = self.scouting && self.scout.is_none();
+        self.peak = self.peak.max(self.threads - self.coming - usize::from(scout_comes));
     }
 
     /// No job is queued, handed to a thread, or running.
@@ -224,6 +227,7 @@ impl Pool {
             coming: 0,
             handed: 0,
             at_work: Slab::new(),
+            loose: 0,
             scouting: false,
             scout: None,
             pace: Pace::default(),
@@ -315,7 +319,8 @@ impl Pool {
         let needs_scout = room && !free && !state.scouting;
         // Where there are many, the last idle thread looks around first: if it took the job, the next one would need a new
         // scout, and a pool that is busy computing would grow by a thread each time.
-        let looks_first = needs_scout && state.idle.len() == 1 && state.threads > MANY * (self.free)();
+        let few = (self.free)() + (self.free)() / 2;
+        let looks_first = needs_scout && state.idle.len() == 1 && state.threads > few;
         if !looks_first {
             if let Some(bench) = state.idle.pop() {
                 state.handed += 1;
@@ -465,10 +470,27 @@ impl Pool {
         self.state.lock().is_empty()
     }
 
-    /// Waits until every thread has ended, for at most `grace`; the number of those that have not.
+    /// Waits until every thread has ended, for at most `grace`; the number of those that have not. For those that are
+    /// [loose](Self::loosely) only for a moment.
     pub(crate) fn wait_until_stopped(&self, grace: Duration) -> usize {
-        self.wait_while(grace, |state| state.threads > 0);
+        let moment = grace.min(MOMENT);
+        self.wait_while(moment, |state| state.threads > 0);
+        self.wait_while(grace - moment, |state| state.threads > state.loose);
         self.figures().threads
+    }
+
+    /// How many threads are in code that the end of the runtime does not wait for.
+    pub(crate) fn loose(&self) -> usize {
+        self.state.lock().loose
+    }
+
+    /// Runs a part of a job that may never end, and that the end of the runtime does not wait for. It does not panic.
+    pub(crate) fn loosely<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.state.lock().loose += 1;
+        let result = f();
+        self.state.lock().loose -= 1;
+        self.changed.notify_all();
+        result
     }
 
     fn wait_while(&self, grace: Duration, busy: impl Fn(&State) -> bool) {

@@ -51,6 +51,9 @@ pub(crate) trait Host: Send + Sync {
     /// True while jobs that block wait or run: a virtual clock has to wait for them.
     fn is_blocking(&self) -> bool;
 
+    /// A virtual clock stands still: what was to be tried again by it is, if that is overdue.
+    fn retry_overdue(&self) {}
+
     /// The same, for callbacks.
     fn executor(self: Arc<Self>) -> Arc<dyn Executor>;
 

@@ -165,14 +165,22 @@ impl Driver {
         if self.birth.is_lost() {
             return Err(Error::lost().into());
         }
+        if let Some(reactor) = self.made_reactor()? {
+            return Ok(reactor);
+        }
+        // Not under the lock: a build of `polling` that traces calls the user's code there.
+        let new = Reactor::new()?;
         let mut io = self.io.lock();
         if !io.open {
             return Err(Error::shutdown().into());
         }
         if let Some(reactor) = &io.reactor {
-            return Ok(reactor.clone());
+            let reactor = reactor.clone();
+            // Another thread was quicker. The one too many goes after the lock.
+            drop(io);
+            return Ok(reactor);
         }
-        let reactor = io.reactor.insert(Reactor::new()?).clone();
+        let reactor = io.reactor.insert(new).clone();
         // Under the lock, so that who finds the reactor finds this too, and a `close` comes before or after both.
         self.has_io.store(true, Ordering::Relaxed);
         drop(io);
@@ -183,6 +191,11 @@ impl Driver {
             self.rouse();
         }
         Ok(reactor)
+    }
+
+    fn made_reactor(&self) -> io::Result<Option<Arc<Reactor>>> {
+        let io = self.io.lock();
+        if io.open { Ok(io.reactor.clone()) } else { Err(Error::shutdown().into()) }
     }
 
     /// True once something was registered.

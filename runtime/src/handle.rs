@@ -36,7 +36,9 @@ use crate::{fork, id};
 use alive::Alive;
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
-pub(crate) use driver::{advance_clock, arm, clock_changed, clock_now, driver, reactor, read_clock};
+pub(crate) use driver::{
+    advance_clock, arm, clock_changed, clock_now, driver, reactor, read_clock, would_arm_with,
+};
 pub use enter::EnterGuard;
 pub use metrics::Metrics;
 pub use stop::{ShutdownReport, TaskInfo};
@@ -160,10 +162,13 @@ impl Host for Inner {
     }
 
     fn is_blocking(&self) -> bool {
-        self.pool.retry_if_overdue();
         let figures = self.pool.figures();
         // A thread that is not idle has a job, or has just been given one.
         figures.queued > 0 || figures.threads > figures.idle
+    }
+
+    fn retry_overdue(&self) {
+        self.pool.retry_if_overdue();
     }
 
     fn executor(self: Arc<Self>) -> Arc<dyn Executor> {

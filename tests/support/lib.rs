@@ -4,6 +4,7 @@
 //! one never gets near the bound.
 
 mod hostile;
+mod random;
 mod sockets;
 mod waiting;
 
@@ -25,6 +26,7 @@ use std::{fs, thread};
 use runtime::{Runtime, Unobserved};
 
 pub use hostile::{Deed, Hostile, Meddle, Op};
+pub use random::Random;
 pub use sockets::{alone, both, poll_once, tcp_pair, waits};
 pub use waiting::{Primitive, Scene, Wait, primitives};
 
@@ -137,6 +139,23 @@ pub fn on_each(test: impl Fn(Runtime) + Clone + Send + 'static) {
     for make in [single, || multi(1), || multi(2)] {
         let test = test.clone();
         within(PATIENCE, move || test(make()));
+    }
+}
+
+/// As [`on_each`], with clocks that stand still.
+///
+/// # Panics
+/// With the panic of `test`, or if it hangs.
+#[track_caller]
+pub fn on_each_paused(test: impl Fn(Runtime) + Clone + Send + 'static) {
+    let shapes: [fn() -> runtime::Builder; 3] = [
+        || Runtime::builder().current_thread(),
+        || Runtime::builder().worker_threads(1),
+        || Runtime::builder().worker_threads(2),
+    ];
+    for shape in shapes {
+        let test = test.clone();
+        within(PATIENCE, move || test(shape().start_paused(true).build().expect("a runtime")));
     }
 }
 

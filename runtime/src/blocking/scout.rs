@@ -120,6 +120,9 @@ impl Pace {
 
     /// A scout begins, after so many jobs.
     fn begin(&mut self, taken: u64) {
+        if taken != self.taken {
+            self.refusals = 0;
+        }
         self.taken = taken;
         self.since = None;
     }

@@ -166,6 +166,27 @@ fn an_abandoned_wait_beside_an_event_takes_nobody_elses_waker() {
     });
 }
 
+/// Of two who poll, one finds the event, and the other that it was used up already.
+#[test]
+fn who_polls_and_finds_an_event_takes_the_waker_of_nobody_else_who_polls() {
+    model(|| {
+        let source = Arc::new(Source::new());
+        let ((_, first_waker), (second, second_waker)) = (Count::new(), Count::new());
+        set(&source, READABLE);
+        let seen = source.look();
+        let first = {
+            let source = source.clone();
+            thread::spawn(move || source.wait(None, Some(Key::POLL_READ), READ, &first_waker).is_err())
+        };
+        source.clear(seen, READ);
+        let waits = source.wait(None, Some(Key::POLL_READ), READ, &second_waker).is_ok();
+        let found = first.join().unwrap();
+        set(&source, READABLE);
+        // If the first one waits as well, the last of the two counts.
+        assert!(!waits || !found || second.wakes() == 1, "the second one's waker is gone");
+    });
+}
+
 // --- reactor ---
 
 #[test]

@@ -54,6 +54,11 @@ impl Key {
     /// Whoever polls for writing.
     pub(crate) const POLL_WRITE: Key = Key(1);
     const FIRST: u32 = 2;
+
+    /// Of one wait, and not of all who poll.
+    fn is_own(self) -> bool {
+        self.0 >= Key::FIRST
+    }
 }
 
 /// What the word said at one moment.
@@ -132,8 +137,13 @@ impl Source {
     }
 
     /// A try found that the object is not ready for `wanted`, unless an event has come since `seen`.
+    ///
+    /// Of both directions it is not known which one was tried: an end of the other is not told again.
     pub(crate) fn clear(&self, seen: Seen, wanted: u8) {
-        let bits = wanted | closed(wanted) | ERROR;
+        let both = READ | WRITE;
+        let ends = if wanted & both == both { 0 } else { closed(wanted) };
+        let urgent = if wanted & READ != 0 { PRIORITY } else { 0 };
+        let bits = wanted | ends | urgent | ERROR;
         self.forget(seen, bits);
     }
 
@@ -173,11 +183,11 @@ impl Source {
         waker: &Waker,
     ) -> Result<Key, io::Result<Seen>> {
         // Cloned before and dropped after the lock: both are foreign code.
-        let waker = waker.clone();
+        let ours = waker.clone();
         let (key, unused) = {
             let mut waiters = self.waiters.lock();
             let key = key.unwrap_or_else(|| waiters.fresh_key());
-            let unused = waiters.put(Waiter { key, wanted, waker });
+            let unused = waiters.put(Waiter { key, wanted, waker: ours });
             (key, unused)
         };
         // It may be another task's: a panic of its destructor is not ours.
@@ -188,7 +198,9 @@ impl Source {
         match self.ready_since(seen, wanted) {
             Poll::Pending => Ok(key),
             Poll::Ready(found) => {
-                self.leave(key);
+                // Under a key that is shared another one may lie there by now, who has not found this.
+                let blindly = mutant!("shared_key_left_blindly");
+                self.leave_if(key, |waiter| blindly || key.is_own() || waiter.waker.will_wake(waker));
                 Err(found)
             }
         }
@@ -205,9 +217,13 @@ impl Source {
 
     /// Gives up the wait under `key`.
     pub(crate) fn leave(&self, key: Key) {
+        self.leave_if(key, |_| true);
+    }
+
+    fn leave_if(&self, key: Key, may: impl Fn(&Waiter) -> bool) {
         let waiter = {
             let mut waiters = self.waiters.lock();
-            let index = waiters.list.iter().position(|waiter| waiter.key == key);
+            let index = waiters.list.iter().position(|waiter| waiter.key == key && may(waiter));
             index.map(|index| waiters.list.remove(index))
         };
         // This runs in destructors: a panic of the waker's own ends here.

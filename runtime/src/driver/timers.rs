@@ -32,8 +32,8 @@ use crate::loom::mutant;
 /// A microsecond: less than the shortest sleep that a system can do.
 const LEAST_SLACK: u64 = 1 << 10;
 
-/// A millisecond: what long timers may be late by.
-const MOST_SLACK: u64 = 1 << 20;
+/// Half a millisecond: what long timers are rounded up by. Another half is what it may take to wake who waits.
+const MOST_SLACK: u64 = 1 << 19;
 
 /// Wakers that are taken out at a time, no more than have room in [`Woken`]; the lock is free in between.
 const BATCH: usize = 64;
@@ -292,7 +292,8 @@ impl Timers {
         }
     }
 
-    fn is_open(&self) -> bool {
+    /// False once the runtime is gone: nothing can be armed.
+    pub(crate) fn is_open(&self) -> bool {
         self.phase.load(Ordering::Relaxed) % 2 == 1
     }
 }

@@ -25,9 +25,10 @@ impl Alive {
         One(self.clone())
     }
 
-    /// Waits until every thread has ended, until `deadline` at most; the number of those that have not.
-    pub(super) fn wait_until(&self, deadline: Option<Instant>) -> usize {
-        *self.changed.wait_while(self.count.lock(), deadline, |count| *count > 0)
+    /// Waits until every thread has ended but for so many as are `loose`, until `deadline` at most; the number of those that
+    /// have not.
+    pub(super) fn wait_until(&self, deadline: Option<Instant>, loose: impl Fn() -> usize) -> usize {
+        *self.changed.wait_while(self.count.lock(), deadline, |count| *count > loose())
     }
 }
 

@@ -36,20 +36,20 @@ pub(super) fn forget_parent() {
     DEFAULT.renew(Default { installed: Vec::new(), built: None });
 }
 
-fn existing() -> Option<Handle> {
+pub(super) fn existing() -> Option<Handle> {
     let default = DEFAULT.lock();
     default.installed.last().or(default.built.as_ref()).cloned()
 }
 
-/// Builds the default runtime, unless there is one.
+/// Builds the default runtime, unless there is one, built or installed: the new one would serve nobody.
 pub(crate) fn build_global(config: Config) -> io::Result<Handle> {
     let exists = || io::Error::new(io::ErrorKind::AlreadyExists, "the default runtime exists already");
-    if DEFAULT.lock().built.is_some() {
+    if existing().is_some() {
         return Err(exists());
     }
     let new = Handle { inner: Inner::start(config) };
     let mut default = DEFAULT.lock();
-    if default.built.is_some() {
+    if default.built.is_some() || !default.installed.is_empty() {
         drop(default);
         // The one too many is shut down outside the lock, when `new` goes.
         return Err(exists());

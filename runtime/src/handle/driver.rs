@@ -1,6 +1,7 @@
 //! The driver of the runtime that the thread stands in, or else of the default one.
 
 use std::io;
+use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -43,13 +44,27 @@ pub(crate) fn reactor() -> io::Result<Registrar> {
 /// the default one; `None` if that is gone as well.
 pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
     let arm = |shared: &'static Shared, now| Some((shared.driver(), shared.arm(now, deadline, waker)?));
-    // The thread may still stand in a runtime that is gone.
-    scheduler::entered().and_then(|shared| arm(shared, now)).or_else(|| {
-        let default = default::get();
-        let shared = default.shared();
-        // A set of timers goes by the clock of its own runtime, and `now` is another's: either may be a virtual one.
-        arm(shared, shared.driver().clock().now())
-    })
+    if let Some(shared) = scheduler::entered() {
+        let armed = arm(shared, now);
+        // If it is gone the thread may only stand there still; a task of its own is going with it.
+        if armed.is_some() || shared.runs_here() {
+            return armed;
+        }
+    }
+    let default = default::get();
+    let shared = default.shared();
+    // A set of timers goes by the clock of its own runtime, and `now` is another's: either may be a virtual one.
+    arm(shared, shared.driver().clock().now())
+}
+
+/// True if a timer of `driver` is where [`arm`] would put it now.
+pub(crate) fn would_arm_with(driver: &'static Driver) -> bool {
+    match scheduler::entered() {
+        // One that is gone arms nothing, and its timers have gone off.
+        Some(shared) if ptr::eq(shared.driver(), driver) => true,
+        Some(shared) if shared.driver().timers().is_open() => false,
+        _ => default::existing().is_some_and(|default| ptr::eq(default.shared().driver(), driver)),
+    }
 }
 
 /// The time on the clock of the runtime that the thread stands in; elsewhere that of the system.

@@ -171,7 +171,8 @@ impl Handle {
 
     /// Joins the threads that end by the deadline; the number of those that do not, and are left behind.
     fn join_threads(&self, deadline: Deadline) -> usize {
-        let left = self.inner.alive.wait_until(deadline.0);
+        // One that is not loose any more ends next, which is announced.
+        let left = self.inner.alive.wait_until(deadline.0, || self.pool().loose());
         loop {
             // Once more after each turn: the last thing that a thread did may have been to start another.
             let mut threads = self.shared().threads();

@@ -65,7 +65,9 @@ pub(crate) struct Evented<T: AsFd> {
     /// There is a link. std's own word for that is in precompiled code, which ThreadSanitizer does not see.
     linked: AtomicBool,
     /// Other descriptors of the object may exist: closing this one would leave it registered.
-    foreign: bool,
+    ///
+    /// ORDERING: Relaxed, whoever drops the object has seen who could have made one.
+    foreign: std::sync::atomic::AtomicBool,
     /// Nobody is to read yet.
     rest: Rest,
 }
@@ -94,7 +96,7 @@ impl<T: AsFd> Evented<T> {
             link: OnceLock::new(),
             linking: Mutex::new(()),
             linked: AtomicBool::new(false),
-            foreign,
+            foreign: foreign.into(),
             rest: Rest::default(),
         }
     }
@@ -103,13 +105,19 @@ impl<T: AsFd> Evented<T> {
         self.io.as_ref().expect("only a consumed object is empty")
     }
 
+    /// The object, for somebody who may make another descriptor of it.
+    pub(crate) fn show(&self) -> &T {
+        self.foreign.store(true, Ordering::Relaxed);
+        self.get_ref()
+    }
+
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.io.as_mut().expect("only a consumed object is empty")
     }
 
     /// The object, which is not watched any more.
     pub(crate) fn into_inner(mut self) -> T {
-        self.foreign = true;
+        *self.foreign.get_mut() = true;
         self.unlink();
         self.io.take().expect("consumed once")
     }
@@ -147,7 +155,8 @@ impl<T: AsFd> Evented<T> {
 
     fn unlink(&mut self) {
         if let Some(link) = self.link.take() {
-            link.remove(self.get_ref().as_fd(), self.foreign);
+            let other_descriptors = *self.foreign.get_mut();
+            link.remove(self.get_ref().as_fd(), other_descriptors);
         }
     }
 
@@ -402,7 +411,7 @@ impl<T: AsFd> Evented<T> {
             },
         };
         unit.made_progress();
-        Poll::Ready(Ok(Readiness { ready: Ready::from_bits(seen.ready()) & interest.mask(), seen }))
+        Poll::Ready(Ok(Readiness { ready: Ready::from_bits(seen.ready()) & interest.told(), seen }))
     }
 
     /// What the object was seen to be ready for by now, to be given back to [`news`](Self::news).
@@ -451,7 +460,7 @@ impl<T: AsFd> Evented<T> {
     /// The system has no descriptors or no memory to accept with: nobody tries for a while, however many events come, so
     /// that a loop around `accept` makes at most a hundred attempts a second.
     pub(crate) fn throttle(&self) {
-        self.rest.begin();
+        self.rest.begin(handle::clock_now());
     }
 
     /// Tries `op`; `None` if nobody, or somebody else, is to try yet.
@@ -463,7 +472,7 @@ impl<T: AsFd> Evented<T> {
         if wanted & readiness::READ == 0 {
             return Some(op(self.get_ref()));
         }
-        if !self.rest.may_try() {
+        if !self.rest.may_try(handle::clock_now) {
             return None;
         }
         let result = op(self.get_ref());
@@ -481,8 +490,8 @@ impl<T: AsFd> Evented<T> {
         if wanted & readiness::READ == 0 {
             return false;
         }
-        let Some(left) = self.rest.left() else { return false };
         let now = handle::clock_now();
+        let Some(left) = self.rest.left(now) else { return false };
         // The timer needs no descriptor, which there may not be, and goes off by itself.
         if handle::arm(now, now.saturating_add(left), waker).is_none() {
             waker.wake_by_ref();

@@ -56,6 +56,12 @@ impl Interest {
         }
         Ready(bits)
     }
+
+    /// What is told of after a wait for this: urgent data beside what ends it.
+    pub(crate) const fn told(self) -> Ready {
+        let urgent = if self.is_readable() { Ready::PRIORITY.0 } else { 0 };
+        Ready(self.mask().0 | urgent)
+    }
 }
 
 impl BitOr for Interest {

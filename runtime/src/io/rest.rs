@@ -5,14 +5,14 @@
 //! bounded however many tasks accept.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::driver::{duration_to_ns, to_ns};
+use crate::driver::duration_to_ns;
 
 /// How long nobody tries after a failure.
 const LENGTH: Duration = Duration::from_millis(10);
 
-/// Until when nobody is to try, on the system's clock; zero if there is no such time.
+/// Until when nobody is to try, on the runtime's clock; zero if there is no such time.
 ///
 /// ORDERING: Relaxed throughout, the time publishes nothing.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Rest(AtomicU64);
 
 impl Rest {
     /// A failure: nobody is to try for a while.
-    pub(super) fn begin(&self) {
-        self.0.store(after(system_now()), Ordering::Relaxed);
+    pub(super) fn begin(&self, now: u64) {
+        self.0.store(after(now), Ordering::Relaxed);
     }
 
     /// An attempt that did not fail: everybody may try.
@@ -32,31 +32,28 @@ impl Rest {
     }
 
     /// True if the caller is to try now. After a rest that is one caller only, until he has told how it went.
-    pub(super) fn may_try(&self) -> bool {
+    pub(super) fn may_try(&self, now: impl FnOnce() -> u64) -> bool {
         match self.0.load(Ordering::Relaxed) {
             0 => true,
-            until => self.may_try_at(until, system_now()),
+            until => self.may_try_at(until, now()),
         }
     }
 
     fn may_try_at(&self, until: u64, now: u64) -> bool {
         // One who never tells, because he was dropped or panicked, keeps the others waiting for no longer than a rest.
-        until <= now
+        remaining(until, now).is_none()
             && self.0.compare_exchange(until, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// How much longer nobody is to try, in nanoseconds.
-    pub(super) fn left(&self) -> Option<u64> {
-        let until = self.0.load(Ordering::Relaxed);
-        if until == 0 {
-            return None;
-        }
-        Some(until.saturating_sub(system_now())).filter(|left| *left > 0)
+    pub(super) fn left(&self, now: u64) -> Option<u64> {
+        remaining(self.0.load(Ordering::Relaxed), now)
     }
 }
 
-fn system_now() -> u64 {
-    to_ns(Instant::now())
+/// Longer than a rest is none: it was begun by the clock of another runtime, which is ahead.
+fn remaining(until: u64, now: u64) -> Option<u64> {
+    until.checked_sub(now).filter(|left| *left > 0 && *left <= duration_to_ns(LENGTH))
 }
 
 fn after(now: u64) -> u64 {
@@ -70,14 +67,22 @@ mod tests {
     #[test]
     fn one_tries_for_all_when_a_rest_is_over() {
         let rest = Rest::default();
-        rest.begin();
+        rest.begin(7);
         let until = rest.0.load(Ordering::Relaxed);
         assert!(!rest.may_try_at(until, until - 1), "before it was over");
         assert!(rest.may_try_at(until, until));
         // Who looked before the first one tried.
         assert!(!rest.may_try_at(until, until));
-        assert!(rest.left().is_some());
+        assert_eq!(rest.left(until), Some(duration_to_ns(LENGTH)));
         rest.end();
-        assert!(rest.may_try() && rest.may_try());
+        assert!(rest.may_try(|| 0) && rest.may_try(|| 0));
+    }
+
+    #[test]
+    fn a_rest_of_a_clock_that_is_ahead_is_over() {
+        let rest = Rest::default();
+        rest.begin(1 << 40);
+        assert_eq!(rest.left(1), None);
+        assert!(rest.may_try(|| 1));
     }
 }

@@ -237,13 +237,13 @@ macro_rules! socket_impls {
 
         impl std::os::fd::AsFd for $socket {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.io.get_ref().as_fd()
+                self.io.show().as_fd()
             }
         }
 
         impl std::os::fd::AsRawFd for $socket {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.io.get_ref().as_raw_fd()
+                self.io.show().as_raw_fd()
             }
         }
 

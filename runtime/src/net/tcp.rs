@@ -1,5 +1,6 @@
 //! TCP: listeners, streams with their halves, and sockets that are neither yet.
 
+mod linger;
 mod listener;
 mod socket;
 mod split;

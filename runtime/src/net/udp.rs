@@ -212,7 +212,7 @@ macro_rules! options {
             /// # Errors
             /// Those of the system.
             pub fn $get(&self) -> io::Result<$ty> {
-                SockRef::from(self).$inner_get()
+                SockRef::from(self.io.get_ref()).$inner_get()
             }
 
             #[doc = concat!("Sets ", $what, ".")]
@@ -220,7 +220,7 @@ macro_rules! options {
             /// # Errors
             /// Those of the system.
             pub fn $set(&self, value: $ty) -> io::Result<()> {
-                SockRef::from(self).$inner_set(value)
+                SockRef::from(self.io.get_ref()).$inner_set(value)
             }
         )*}
     };
@@ -252,7 +252,7 @@ impl UdpSocket {
     /// # Errors
     /// Those of the system.
     pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
-        SockRef::from(self).device()
+        SockRef::from(self.io.get_ref()).device()
     }
 
     /// Binds the socket to an interface (`SO_BINDTODEVICE`), or to none.
@@ -260,7 +260,7 @@ impl UdpSocket {
     /// # Errors
     /// Those of the system; it takes a privilege.
     pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
-        SockRef::from(self).bind_device(interface)
+        SockRef::from(self.io.get_ref()).bind_device(interface)
     }
 }
 

@@ -225,7 +225,8 @@ impl Builder {
     /// Builds the process-wide default runtime, which is used by threads that stand in no other, and never shut down.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and `AlreadyExists` if there is one, built here or on first use.
+    /// As [`build`](Self::build), and `AlreadyExists` if there is one: built here or on first use, or that of a
+    /// `#[runtime::main]` which is running.
     pub fn build_global(self) -> io::Result<()> {
         build_global(self.config()?).map(drop)
     }

@@ -370,6 +370,11 @@ impl Shared {
         }
     }
 
+    /// True if this thread runs a worker of this scheduler, and polls one of its tasks.
+    pub(crate) fn runs_here(&self) -> bool {
+        self.current_worker().is_some()
+    }
+
     /// The worker of this scheduler that this thread runs.
     fn current_worker(&self) -> Option<usize> {
         context::with(|context| {

@@ -100,6 +100,9 @@ impl Shared {
     /// Nothing can happen before the next timer, as far as this runtime can know: a virtual clock goes on to it, unless
     /// there is an event. The caller has the lead, and `has_event` polls.
     pub(super) fn advance_if_idle(&self, mut has_event: impl FnMut() -> bool) -> bool {
+        if let Some(host) = self.host() {
+            host.retry_overdue();
+        }
         let first = self.driver.timers().next();
         if first == u64::MAX || self.is_stopping() {
             return false;

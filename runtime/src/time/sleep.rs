@@ -166,7 +166,10 @@ impl Sleep {
     /// Sees to it that `waker` is woken.
     fn wait(&mut self, now: u64, waker: &Waker) {
         if let State::Armed(driver, armed) = self.state {
-            if driver.timers().update(&armed, waker) {
+            // It may have come from another runtime, whose timers nobody need look at any more.
+            if !handle::would_arm_with(driver) {
+                driver.timers().disarm(armed);
+            } else if driver.timers().update(&armed, waker) {
                 return;
             }
         }

@@ -147,8 +147,14 @@ impl Poller {
     }
 
     fn wait_fine(&self, room: *mut libc::epoll_event, timeout: Option<Duration>) -> io::Result<usize> {
-        let limit = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        /// The kernel's `__kernel_timespec`, which has 64 bits everywhere; the C library's has not.
+        #[repr(C)]
+        struct Timespec {
+            tv_sec: i64,
+            tv_nsec: i64,
+        }
+        let limit = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);

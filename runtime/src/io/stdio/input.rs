@@ -99,7 +99,13 @@ impl State {
 /// # Cancellation
 /// Nothing is lost: what was asked for stays for the next reader.
 #[derive(Debug)]
-pub struct Stdin(pub(super) Wait);
+pub struct Stdin(
+    #[cfg_attr(
+        not(any(feature = "futures-io", feature = "tokio-io")),
+        expect(dead_code, reason = "the traits poll with it")
+    )]
+    pub(super) Wait,
+);
 
 /// The process's standard input.
 ///
@@ -215,7 +221,7 @@ impl Wait {
         self.waits = true;
         let start = !std::mem::replace(&mut state.started, true);
         drop(state);
-        drop(spare);
+        drop_quietly(spare);
         INPUT.asked.notify_all();
         if start {
             start_thread()?;

@@ -43,13 +43,14 @@ impl Output {
             return Poll::Ready(Ok(0));
         }
         bytes.extend_from_slice(&buf[..count]);
-        let target = self.target;
+        let (target, runtime) = (self.target, Handle::current());
+        let pool = runtime.pool().clone();
         let job = move || {
-            let result = write(target, &bytes);
+            let result = pool.loosely(|| write(target, &bytes));
             bytes.clear();
             (result, bytes)
         };
-        self.state = State::Writing(Handle::current().spawn_blocking(job));
+        self.state = State::Writing(runtime.spawn_blocking(job));
         Poll::Ready(Ok(count))
     }
 
@@ -105,7 +106,8 @@ fn write(target: Target, bytes: &[u8]) -> io::Result<()> {
 ///
 /// [`write`](Self::write) and the `poll_write` of the traits hand the bytes to a thread of the blocking pool and do not
 /// wait for it: an error shows at the next call, and what was not flushed when the runtime ends may be lost. After
-/// [`flush`](Self::flush) the system has everything. [`write_all`](Self::write_all) flushes.
+/// [`flush`](Self::flush) the system has everything. [`write_all`](Self::write_all) flushes. The end of a runtime waits for
+/// a write that nobody takes for a tenth of a second at most.
 ///
 /// What one handle writes comes out in order. Pieces of up to 64 KiB come out whole, also between those of other handles
 /// and of `println!`.

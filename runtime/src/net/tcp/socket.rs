@@ -6,9 +6,9 @@ use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{TcpListener, TcpStream};
+use super::{TcpListener, TcpStream, linger};
 use crate::net::sys;
 
 /// A TCP socket before it listens or connects.
@@ -144,8 +144,6 @@ impl TcpSocket {
             "whether a silent connection is probed (`SO_KEEPALIVE`)";
         nodelay, set_nodelay: bool => tcp_nodelay, set_tcp_nodelay,
             "whether small writes are sent at once (`TCP_NODELAY`)";
-        linger, set_linger: Option<Duration> => linger, set_linger,
-            "for how long the system goes on to deliver after the close, if that is limited (`SO_LINGER`)";
         tos_v4, set_tos_v4: u32 => tos_v4, set_tos_v4,
             "the type of service of IPv4 packets (`IP_TOS`)";
         #[cfg(target_os = "linux")]
@@ -155,6 +153,22 @@ impl TcpSocket {
             "how many hops an IPv4 packet may make (`IP_TTL`)";
         only_v6, set_only_v6: bool => only_v6, set_only_v6,
             "whether an IPv6 socket leaves IPv4 to others (`IPV6_V6ONLY`)";
+    }
+
+    /// Reads for how long the system goes on to deliver after the close, if that is limited (`SO_LINGER`).
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        self.socket.linger()
+    }
+
+    /// Sets for how long the system goes on to deliver after the close, as [`TcpStream::set_linger`] does.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        linger::set(&SockRef::from(&self.socket), linger)
     }
 
     /// Sets how a silent connection is probed: after how much time, how often, how many times.

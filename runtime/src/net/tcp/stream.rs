@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, Socket};
 
-use super::TcpSocket;
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::{TcpSocket, linger};
 use crate::io::stream::ByteStream;
 use crate::io::{Direction, Evented, Interest};
 use crate::net::methods::{io_methods, read_methods, ready_methods, socket_impls, write_methods};
@@ -217,18 +217,19 @@ impl TcpStream {
     /// # Errors
     /// Those of the system.
     pub fn linger(&self) -> io::Result<Option<Duration>> {
-        SockRef::from(self).linger()
+        SockRef::from(self.io.get_ref()).linger()
     }
 
     /// Limits for how long the system goes on to deliver after the stream was closed (`SO_LINGER`).
     ///
     /// Zero makes the drop reset the connection at once, and drop what was not delivered. Anything else makes the drop
-    /// block the thread for up to that time, which a task should never do.
+    /// block the thread for up to that time, which a task should never do; the system counts whole seconds, and a part of
+    /// one counts as one.
     ///
     /// # Errors
     /// Those of the system.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self).set_linger(linger)
+        linger::set(&SockRef::from(self.io.get_ref()), linger)
     }
 
     /// Whether acknowledgements are sent at once.
@@ -237,7 +238,7 @@ impl TcpStream {
     /// Those of the system.
     #[cfg(target_os = "linux")]
     pub fn quickack(&self) -> io::Result<bool> {
-        SockRef::from(self).tcp_quickack()
+        SockRef::from(self.io.get_ref()).tcp_quickack()
     }
 
     /// Sets whether acknowledgements are sent at once (`TCP_QUICKACK`); the system may change it again.
@@ -246,7 +247,7 @@ impl TcpStream {
     /// Those of the system.
     #[cfg(target_os = "linux")]
     pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
-        SockRef::from(self).set_tcp_quickack(quickack)
+        SockRef::from(self.io.get_ref()).set_tcp_quickack(quickack)
     }
 }
 

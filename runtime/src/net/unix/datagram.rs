@@ -115,7 +115,7 @@ impl UnixDatagram {
     /// # Errors
     /// Those of the system.
     pub fn connect_addr(&self, addr: &SocketAddr) -> io::Result<()> {
-        SockRef::from(self).connect(&sock_addr(addr)?)
+        SockRef::from(self.io.get_ref()).connect(&sock_addr(addr)?)
     }
 
     message_methods!(SocketAddr);
