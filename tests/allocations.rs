@@ -259,6 +259,41 @@ fn memory_returns_when_waiting_tasks_are_cancelled() {
     assert!(grown < 64 << 10, "{grown} bytes stay");
 }
 
+fn memory_returns_when_connections_have_come_and_gone() {
+    let rt = multi(2);
+    let round = || {
+        rt.block_on(async {
+            for _ in 0..CONNECTIONS / BATCH {
+                let mut pairs = Vec::with_capacity(BATCH);
+                for _ in 0..BATCH {
+                    pairs.push(tcp_pair().await.unwrap());
+                }
+                let waits: Vec<_> = pairs
+                    .into_iter()
+                    .map(|(client, server)| {
+                        runtime::spawn(async move {
+                            client.write_all(b"ping").await.unwrap();
+                            server.read_exact(&mut [0; 4]).await.unwrap();
+                            // It waits in vain, with a timer, and is cancelled.
+                            let _ = timeout(Duration::from_secs(3_600), client.read(&mut [0; 4])).await;
+                        })
+                    })
+                    .collect();
+                runtime_tests::settle().await;
+                for wait in waits {
+                    let _ = wait.cancel_and_wait().await;
+                }
+            }
+        });
+        until(|| rt.metrics().live_tasks() == 0);
+    };
+    round();
+    let before = live_bytes();
+    (0..3).for_each(|_| round());
+    let grown = live_bytes() - before;
+    assert!(grown < 64 << 10, "{grown} bytes stay of {} connections", 3 * CONNECTIONS);
+}
+
 fn memory_returns_when_runtimes_end() {
     let round = || {
         let rt = multi(2);
@@ -279,6 +314,8 @@ fn memory_returns_when_runtimes_end() {
 /// A level of the timer wheel takes a block when it is first used; so do a thread that lies down for the first time and
 /// a table that grows. None of it comes again.
 const ONCE: usize = 40;
+const CONNECTIONS: usize = 1_000;
+const BATCH: usize = 250;
 
 /// Allocations while `future` runs on a runtime, after it ran once to warm up.
 fn allocations_of<F: Future>(rt: &Runtime, future: impl Fn() -> F) -> usize {
@@ -399,6 +436,7 @@ fn a_task_is_one_allocation_that_is_given_back() {
     memory_returns_when_tasks_end();
     memory_returns_when_others_took_what_was_queued();
     memory_returns_when_waiting_tasks_are_cancelled();
+    memory_returns_when_connections_have_come_and_gone();
     memory_returns_when_runtimes_end();
     a_sleep_allocates_nothing();
     a_timeout_that_is_not_needed_allocates_nothing();

@@ -458,3 +458,24 @@ fn a_child_that_returns_into_a_scope_is_ended() {
         was_ended(child.into_inner());
     });
 }
+
+#[test]
+fn a_child_that_is_forked_off_in_a_scope_does_not_wait_for_its_parents_threads() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let _entered = rt.enter();
+        let (both, child) = (std::sync::Barrier::new(2), AtomicI32::new(0));
+        runtime::scope(|s| {
+            s.spawn(|| {
+                both.wait();
+                both.wait();
+            });
+            both.wait();
+            forks_and_returns(&child);
+            if child.load(Ordering::SeqCst) != 0 {
+                both.wait();
+            }
+        });
+        was_ended(child.into_inner());
+    });
+}

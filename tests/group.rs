@@ -1088,7 +1088,7 @@ async fn a_child_that_obeys_a_cancel_before_it_is_ready_makes_no_mistake() {
     assert_eq!(outcome.unwrap(), Some(()));
 }
 
-#[runtime::test(start_paused = true)]
+#[runtime::test(flavor = "current_thread", start_paused = true)]
 async fn a_failure_before_somebody_else_says_that_the_child_is_ready_is_the_group_s() {
     let outcome: Outcome<()> = task_group(|group| async move {
         let place = Arc::new(Mutex::new(None));

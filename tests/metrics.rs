@@ -189,3 +189,38 @@ fn the_figures_of_the_pool_follow_its_jobs() {
         assert_eq!((rt.metrics().blocking_running(), rt.metrics().blocking_queue_depth()), (0, 0));
     });
 }
+
+#[test]
+fn what_piles_up_behind_blocked_workers_shows() {
+    within(PATIENCE, || {
+        // With a monitor others would run it.
+        let rt = Runtime::builder().worker_threads(2).monitor(false).build().unwrap();
+        // Each has a worker before the first task is queued that could be stolen.
+        let both = Arc::new(Barrier::new(2));
+        let gates: Vec<_> = (0..2)
+            .map(|_| {
+                let both = both.clone();
+                let (entered, begun) = mpsc::channel();
+                let (go, gone) = mpsc::channel::<()>();
+                drop(rt.spawn(async move {
+                    both.wait();
+                    for _ in 0..10 {
+                        drop(runtime::spawn(async {}));
+                    }
+                    entered.send(()).unwrap();
+                    let _ = gone.recv();
+                }));
+                (begun, go)
+            })
+            .collect();
+        gates.iter().for_each(|(begun, _)| begun.recv().unwrap());
+        let tasks: Vec<_> = (0..100).map(|_| rt.spawn(async {})).collect();
+        let metrics = rt.metrics();
+        assert_eq!((metrics.injector_depth(), metrics.local_queue_depth()), (100, 20));
+        assert_eq!(metrics.live_tasks(), 122);
+        drop(gates);
+        tasks.into_iter().for_each(|task| task.wait().unwrap());
+        until(|| rt.metrics().live_tasks() == 0);
+        assert_eq!((rt.metrics().injector_depth(), rt.metrics().local_queue_depth()), (0, 0));
+    });
+}

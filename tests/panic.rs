@@ -520,6 +520,28 @@ fn a_runtime_that_shuts_down_on_a_failure_nobody_saw_resolves_every_handle() {
 }
 
 #[test]
+fn an_exception_that_nobody_saw_shuts_down_as_a_panic_does() {
+    within(PATIENCE, || {
+        let (handler, reports) = runtime_tests::reports();
+        let rt = Runtime::builder()
+            .worker_threads(1)
+            .on_unobserved(handler)
+            .unobserved(UnobservedPolicy::Shutdown)
+            .build()
+            .unwrap();
+        let waiting = rt.spawn(std::future::pending::<()>());
+        let unseen = rt.spawn(async {
+            let (promise, future) = runtime::Promise::<()>::new();
+            promise.set_exception("nobody sees it").unwrap();
+            drop(future);
+        });
+        unseen.wait().unwrap();
+        assert!(waiting.wait().unwrap_err().is_shutdown());
+        assert!(reports.recv().unwrap().to_string().contains("nobody sees it"));
+    });
+}
+
+#[test]
 fn a_handler_that_panics_does_not_keep_the_runtime_from_shutting_down() {
     within(PATIENCE, || {
         let rt = Runtime::builder()

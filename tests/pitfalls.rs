@@ -420,7 +420,8 @@ fn p19_a_task_that_awaits_itself_panics_and_says_so() {
     on_each(|rt| {
         let own: Arc<Mutex<Option<Task<()>>>> = Arc::default();
         let gate = Gate::new();
-        let task = rt.spawn({
+        let _entered = rt.enter();
+        let task = runtime::task::Builder::new().name("narcissus").spawn({
             let (own, gate) = (own.clone(), gate.clone());
             async move {
                 gate.pass().await;
@@ -428,8 +429,8 @@ fn p19_a_task_that_awaits_itself_panics_and_says_so() {
                 let _ = (&mut own).await;
             }
         });
+        let id = task.id();
         let (sender, receiver) = mpsc::channel();
-        let _entered = rt.enter();
         task.add_done_callback(move |outcome| sender.send(outcome.error().cloned()).unwrap());
         *own.lock() = Some(task);
         gate.open();
@@ -444,7 +445,7 @@ fn p19_a_task_that_awaits_itself_panics_and_says_so() {
             })
         });
         let text = error.expect("it fails").to_string();
-        assert!(text.contains("cannot await itself"), "{text}");
+        assert!(text.contains(&format!("task {id} \"narcissus\" cannot await itself")), "{text}");
     });
 }
 

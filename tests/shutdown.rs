@@ -372,9 +372,14 @@ fn nothing_is_taken_from_outside_within_the_grace() {
         let handle = rt.handle();
         let (go, wait) = hold();
         let job = rt.spawn_blocking(wait);
+        let pool = {
+            let _entered = rt.enter();
+            runtime::BlockingPool::new(1)
+        };
         let report = drain(rt, || {
             assert!(handle.spawn(async {}).wait().unwrap_err().is_shutdown());
             assert!(handle.spawn_blocking(|| ()).wait().unwrap_err().is_shutdown());
+            assert!(pool.submit(|| ()).unwrap_err().is_shutdown());
             drop(go);
         });
         job.wait().unwrap();

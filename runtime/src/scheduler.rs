@@ -343,7 +343,7 @@ impl Shared {
 
     /// True if the runtime takes nothing more from this thread.
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed_here(self.phase.load(Ordering::Relaxed))
+        self.is_closed_here(self.phase.load(Ordering::Relaxed)) && !self.is_here()
     }
 
     fn accept(&'static self, runnable: Runnable) {

@@ -65,6 +65,9 @@ struct State {
 /// [`block_in_place`](crate::task::block_in_place) does. Async children cannot borrow: see
 /// [`task_group`](crate::task_group()).
 ///
+/// Closures see the [inherited task-locals](crate::local) of where they were spawned, and of other keys what the thread has
+/// on which they run, the caller's own perhaps.
+///
 /// At most as many closures run at once as the pool has threads, and one on the calling thread while it waits. Closures
 /// that wait for each other need as many.
 ///
@@ -152,6 +155,13 @@ impl Work {
         key
     }
 
+    /// Ends a child that was forked off in the scope and would wait: the threads that it would wait for are its parent's.
+    fn forbid_waiting(&self) {
+        if self.birth.is_lost() {
+            end_child("scope");
+        }
+    }
+
     /// Runs the closure that waits longest, if one waits.
     fn run_next(&self) {
         let next = self.state.lock().queue.pop_first();
@@ -170,9 +180,9 @@ impl Work {
 
     /// Calls a closure, which catches its own panics and is gone afterwards, and counts it out.
     fn run(&self, job: Erased) {
+        let birth = Birth::now();
         job();
-        if self.birth.is_lost() {
-            // Of the other closures' threads there is none here.
+        if birth.is_lost() {
             end_child("closure");
         }
         self.state.lock().live -= 1;
@@ -181,6 +191,7 @@ impl Work {
 
     /// Returns when every closure is gone; true if a panic was left unseen.
     fn finish(&self) -> bool {
+        self.forbid_waiting();
         let mut state = self.state.lock();
         while state.live > 0 {
             if let Some((_, job)) = state.queue.pop_first() {
@@ -239,6 +250,7 @@ impl<T> ScopedJob<'_, T> {
             if let Some(result) = result {
                 return result;
             }
+            work.forbid_waiting();
             drop(work.changed.wait(state));
         }
     }

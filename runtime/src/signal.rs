@@ -18,6 +18,10 @@
 //! # How
 //! The handler that the system calls writes a byte to a socket of each listener, and does nothing else; the listener
 //! waits for that socket as for any other. A socket that is full is as good as one byte more.
+//!
+//! # After a fork
+//! A child hears a signal only if it listens itself, and its parent hears nothing of it. One that nobody listens to does
+//! nothing there; in the child of a program with `graceful` it ends the child.
 
 mod kind;
 mod register;

@@ -163,8 +163,17 @@ impl<T> Task<T> {
         let polled = self.poll_finished(cx);
         let waits_for_itself =
             polled.is_pending() && !self.is_finished() && current::is_polling(self.pointer().as_ptr());
-        assert!(!waits_for_itself, "task {} cannot await itself: it would wait for ever", self.id());
+        if waits_for_itself {
+            self.refuse_to_wait();
+        }
         polled
+    }
+
+    #[cold]
+    #[track_caller]
+    fn refuse_to_wait(&self) -> ! {
+        let name = self.name().map(|name| format!(" {name:?}")).unwrap_or_default();
+        panic!("task {}{name} cannot await itself: it would wait for ever", self.id());
     }
 
     /// [`poll_done`](Self::poll_done) for who does not wait: it may be called by the task itself.

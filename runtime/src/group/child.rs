@@ -33,7 +33,11 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Err(panic) = discard(this.future) {
-                this.shared.end(End::Failed(Failure::Panic(panic)));
+                let end = End::Failed(Failure::Panic(panic));
+                this.shared.end(match this.divert.take() {
+                    Some(divert) => divert(end),
+                    None => end,
+                });
             }
         }
     }

@@ -99,7 +99,7 @@ impl Queue {
     /// Gives it back if the queue is closed.
     pub(super) fn push(self: &Arc<Self>, ticket: &Ticket, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         // If that happens after the look, the worker below or one that works already will find out.
-        let stopped = self.runtime.pool().is_closed();
+        let stopped = self.runtime.pool().is_closed() || self.runtime.shared().is_closed();
         let mut state = self.state.lock();
         if state.closed || stopped {
             return Err(job);
