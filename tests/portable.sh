@@ -13,3 +13,4 @@ export RUSTFLAGS="--cfg runtime_portable"
 # The unit tests know where a poller differs, but not those of the examples: these build them with a cargo of their own.
 cargo test --quiet -p runtime --lib -- "$@"
 cargo test --quiet -p runtime-tests --test it -- --skip examples:: "$@"
+cargo test --quiet -p runtime-tests --test fork
