@@ -2,7 +2,7 @@
 # Runs the examples echo, http, proxy and chat with clients that we did not write: nc, socat, curl and wrk.
 #
 #   tests/clients.sh           what they promise, under 25 seconds after the build
-#   tests/clients.sh --long    wrk against the hello server of the benchmarks, ours and tokio's in turns, 30 seconds each
+#   tests/clients.sh --long    wrk against the server of the example http, on ours and on tokio in turns, 30 seconds each
 #   tests/clients.sh --pairs   the same in 30 pairs of short turns: for a machine whose speed changes between long ones
 #
 # Missing clients are installed with apt-get. Ends at the first failure, with what was expected.
@@ -284,7 +284,7 @@ switches() { cat "/proc/$1"/task/*/status | awk '/_ctxt_switches:/ { sum += $2 }
 # measure PEER SECONDS: one line, `PEER requests/s p99_us cpu_seconds_per_1000 context_switches_per_1000`.
 measure() {
   local before after switched
-  serve "$programs/hello" --peer "$1"
+  serve "$programs/hello" --peer "$1" --http
   # Warm: every connection's first request, and the code.
   wrk -t2 -c64 -d1s "http://$address/" >"$scratch/warm"
   before=$(ticks "$server") switched=$(switches "$server")

@@ -20,7 +20,7 @@ short        off     2       4000 short   16          0          - - 5
 sleep        off     2       300  -       -           -          0 0 1
 echo         on      2       2000 echo    1           0          1 1 3
 idle         on      1       500  echo    1           2000       1 1 3
-short        on      2       4000 short   16          0          - - 8
+short        on      2       4000 short   16          0          - - 6
 sleep        on      2       300  -       -           -          0 0 3
 "
 # echo: one exchange on a kept connection. idle: the same when the server waits before each, so that nothing of the

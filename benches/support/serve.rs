@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
+use hyper_util::server::graceful::GracefulShutdown;
 
 use crate::Net;
 
@@ -26,16 +27,19 @@ pub enum Service {
     Short,
     /// Answers HTTP/1.1 requests with hyper.
     Hello,
+    /// The server of the example `http`: HTTP/1.1 and HTTP/2, limits of time, and a stop that cuts nobody off.
+    Http,
 }
 
 impl Service {
-    const ALL: [Service; 3] = [Service::Echo, Service::Short, Service::Hello];
+    const ALL: [Service; 4] = [Service::Echo, Service::Short, Service::Hello, Service::Http];
 
     fn as_str(self) -> &'static str {
         match self {
             Service::Echo => "echo",
             Service::Short => "short",
             Service::Hello => "hello",
+            Service::Http => "http",
         }
     }
 }
@@ -51,7 +55,7 @@ impl FromStr for Service {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Service::ALL.into_iter().find(|service| service.as_str() == name);
-        known.ok_or_else(|| format!("no service is called `{name}`; there are echo, short and hello"))
+        known.ok_or_else(|| format!("no service is called `{name}`; there are echo, short, hello and http"))
     }
 }
 
@@ -67,12 +71,14 @@ pub fn start<P: Net>(peer: &P, service: Service) -> SocketAddr {
 /// A task for each connection. No socket option is set: each side waits for the other's message before it
 /// sends the next, so Nagle's algorithm never holds one back.
 async fn accept_all<P: Net>(listener: P::Listener, service: Service) {
+    let all = GracefulShutdown::new();
     loop {
         let stream = P::accept(&listener).await.expect("the next connection is accepted");
         P::detach(match service {
             Service::Echo => P::spawn(echo::<P>(stream)),
             Service::Short => P::spawn(short::<P>(stream)),
             Service::Hello => P::spawn(hello::<P>(stream)),
+            Service::Http => P::spawn(P::http(stream, &all)),
         });
     }
 }
@@ -100,6 +106,22 @@ async fn hello<P: Net>(stream: P::Stream) {
     let _ = connection.await;
 }
 
-async fn greet<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// The body of [`Net::http`], written once; what differs are the types of the arguments.
+macro_rules! http {
+    ($stream:expr, $executor:expr, $timer:expr, $all:expr) => {{
+        let mut server = hyper_util::server::conn::auto::Builder::new($executor);
+        server.http1().timer($timer);
+        server.http2().timer($timer);
+        let service = hyper::service::service_fn($crate::serve::greet);
+        let connection = $all.watch(server.serve_connection($stream, service).into_owned());
+        async move {
+            // A client that leaves, in whatever way, is no failure.
+            let _ = connection.await;
+        }
+    }};
+}
+pub(crate) use http;
+
+pub(crate) async fn greet<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new(Full::new(Bytes::from_static(b"Hello, World!"))))
 }

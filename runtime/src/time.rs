@@ -44,7 +44,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::driver::{Driver, duration_to_ns, from_ns};
+use crate::driver::{Driver, Reading, duration_to_ns, from_ns};
 use crate::handle;
 
 pub use call::TimerHandle;
@@ -60,7 +60,10 @@ pub use timeout::{Timeout, timeout, timeout_at};
 /// assert!(before <= runtime::time::now());
 /// ```
 pub fn now() -> Instant {
-    from_ns(handle::clock_now())
+    match handle::read_clock() {
+        Reading::System(instant) => instant,
+        Reading::Virtual(time) => from_ns(time),
+    }
 }
 
 /// Stops the clock of the runtime that the thread stands in.

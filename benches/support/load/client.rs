@@ -25,7 +25,7 @@ pub(super) fn connect(load: &Load, connections: usize) -> Box<dyn FnMut()> {
             stream.read_exact(&mut [0; MESSAGE.len()]).expect("the server answers");
             MESSAGE.len()
         }),
-        Service::Hello => keep(connections, open, REQUEST, |stream| {
+        Service::Hello | Service::Http => keep(connections, open, REQUEST, |stream| {
             stream.write_all(REQUEST).expect("the server reads");
             read_response(stream)
         }),

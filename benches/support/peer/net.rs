@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use hyper_util::server::graceful::GracefulShutdown;
+
 use super::Peer;
 
 /// Any port of the loopback interface.
@@ -38,6 +40,9 @@ pub trait Net: Peer {
 
     /// Wraps a connection in what hyper's documentation, or the peer's, says to use.
     fn for_hyper(stream: Self::Stream) -> Self::HyperStream;
+
+    /// Serves a connection as the example `http` does, with this peer's clock and tasks, until its client leaves.
+    fn http(stream: Self::Stream, all: &GracefulShutdown) -> impl Future<Output = ()> + Send + 'static;
 
     /// Two UDP sockets, each connected to the other.
     fn datagram_pair() -> impl Future<Output = io::Result<(Self::Datagrams, Self::Datagrams)>> + Send;

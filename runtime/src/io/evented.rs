@@ -490,8 +490,7 @@ impl<T: AsFd> Evented<T> {
         if wanted & readiness::READ == 0 {
             return false;
         }
-        let now = handle::clock_now();
-        let Some(left) = self.rest.left(now) else { return false };
+        let Some((now, left)) = self.rest.left(handle::clock_now) else { return false };
         // The timer needs no descriptor, which there may not be, and goes off by itself.
         if handle::arm(now, now.saturating_add(left), waker).is_none() {
             waker.wake_by_ref();

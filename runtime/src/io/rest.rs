@@ -45,9 +45,15 @@ impl Rest {
             && self.0.compare_exchange(until, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// How much longer nobody is to try, in nanoseconds.
-    pub(super) fn left(&self, now: u64) -> Option<u64> {
-        remaining(self.0.load(Ordering::Relaxed), now)
+    /// The time, and how much longer nobody is to try, in nanoseconds. The time is read only if there was a failure.
+    #[inline]
+    pub(super) fn left(&self, now: impl FnOnce() -> u64) -> Option<(u64, u64)> {
+        let until = self.0.load(Ordering::Relaxed);
+        if until == 0 {
+            return None;
+        }
+        let now = now();
+        Some((now, remaining(until, now)?))
     }
 }
 
@@ -73,7 +79,7 @@ mod tests {
         assert!(rest.may_try_at(until, until));
         // Who looked before the first one tried.
         assert!(!rest.may_try_at(until, until));
-        assert_eq!(rest.left(until), Some(duration_to_ns(LENGTH)));
+        assert_eq!(rest.left(|| until), Some((until, duration_to_ns(LENGTH))));
         rest.end();
         assert!(rest.may_try(|| 0) && rest.may_try(|| 0));
     }
@@ -82,7 +88,7 @@ mod tests {
     fn a_rest_of_a_clock_that_is_ahead_is_over() {
         let rest = Rest::default();
         rest.begin(1 << 40);
-        assert_eq!(rest.left(1), None);
+        assert_eq!(rest.left(|| 1), None);
         assert!(rest.may_try(|| 1));
     }
 }

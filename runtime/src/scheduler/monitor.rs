@@ -28,9 +28,9 @@
 
 mod alarm;
 mod bucket;
+mod clocks;
 mod rescue;
 mod sight;
-mod thread_clock;
 mod tick;
 mod watch;
 

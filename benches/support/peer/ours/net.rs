@@ -3,10 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 
+use hyper_util::server::graceful::GracefulShutdown;
+use runtime::compat::hyper::{Executor, Timer};
 use runtime::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::Ours;
 use crate::peer::net::{LOOPBACK, Net};
+use crate::serve;
 
 impl Net for Ours {
     type Listener = TcpListener;
@@ -35,6 +38,11 @@ impl Net for Ours {
 
     fn for_hyper(stream: TcpStream) -> TcpStream {
         stream
+    }
+
+    fn http(stream: TcpStream, all: &GracefulShutdown) -> impl Future<Output = ()> + Send + 'static {
+        let _ = stream.set_nodelay(true);
+        serve::http!(stream, Executor::new(), Timer::new(), all)
     }
 
     async fn datagram_pair() -> io::Result<(UdpSocket, UdpSocket)> {

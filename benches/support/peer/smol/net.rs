@@ -3,12 +3,28 @@
 use std::io;
 use std::net::SocketAddr;
 
+use hyper_util::server::graceful::GracefulShutdown;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
-use smol_hyper::rt::FuturesIo;
+use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::Smol;
 use crate::peer::net::{LOOPBACK, Net};
+use crate::serve;
+
+/// smol-hyper's executor wants one of its own to spawn on; this is the one of the process.
+#[derive(Clone, Copy)]
+struct Executor;
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        smol::spawn(future).detach();
+    }
+}
 
 impl Net for Smol {
     type Listener = TcpListener;
@@ -37,6 +53,11 @@ impl Net for Smol {
 
     fn for_hyper(stream: TcpStream) -> FuturesIo<TcpStream> {
         FuturesIo::new(stream)
+    }
+
+    fn http(stream: TcpStream, all: &GracefulShutdown) -> impl Future<Output = ()> + Send + 'static {
+        let _ = stream.set_nodelay(true);
+        serve::http!(FuturesIo::new(stream), Executor, SmolTimer::new(), all)
     }
 
     async fn datagram_pair() -> io::Result<(UdpSocket, UdpSocket)> {

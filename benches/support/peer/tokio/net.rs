@@ -3,13 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Builder;
 
 use super::Tokio;
 use crate::peer::net::{LOOPBACK, Net};
+use crate::serve;
 
 impl Net for Tokio {
     type Listener = TcpListener;
@@ -43,6 +45,11 @@ impl Net for Tokio {
 
     fn for_hyper(stream: TcpStream) -> TokioIo<TcpStream> {
         TokioIo::new(stream)
+    }
+
+    fn http(stream: TcpStream, all: &GracefulShutdown) -> impl Future<Output = ()> + Send + 'static {
+        let _ = stream.set_nodelay(true);
+        serve::http!(TokioIo::new(stream), TokioExecutor::new(), TokioTimer::new(), all)
     }
 
     async fn datagram_pair() -> io::Result<(UdpSocket, UdpSocket)> {

@@ -29,11 +29,11 @@ impl Timer {
 
 impl rt::Timer for Timer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Sleep(Box::pin(time::sleep(duration))))
+        Box::pin(Sleep(time::sleep(duration)))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Sleep(Box::pin(time::sleep_until(deadline))))
+        Box::pin(Sleep(time::sleep_until(deadline)))
     }
 
     fn now(&self) -> Instant {
@@ -42,20 +42,20 @@ impl rt::Timer for Timer {
 
     fn reset(&self, sleep: &mut Pin<Box<dyn rt::Sleep>>, deadline: Instant) {
         match sleep.as_mut().downcast_mut_pin::<Sleep>() {
-            Some(ours) => ours.get_mut().0.as_mut().reset(deadline),
+            Some(ours) => Pin::new(&mut ours.get_mut().0).reset(deadline),
             None => *sleep = self.sleep_until(deadline),
         }
     }
 }
 
 /// A wait of ours under hyper's name.
-struct Sleep(Pin<Box<time::Sleep>>);
+struct Sleep(time::Sleep);
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

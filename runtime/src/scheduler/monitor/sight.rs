@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Processor, Shared};
 use super::LOOK;
-use super::thread_clock::cpu_time;
+use super::clocks::cpu_time;
 use crate::cell::name_of;
 use crate::context::{Stall, StallCause};
 use crate::id::TaskId;

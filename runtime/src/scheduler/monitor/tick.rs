@@ -9,15 +9,15 @@
 
 use std::time::Duration;
 
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+use super::clocks;
+
 /// The time from now to the tick nearest to `after` from now. The same time, where ticks are not known or further apart.
 #[cfg(all(target_os = "linux", not(runtime_loom)))]
 pub(super) fn nearest(after: Duration) -> Duration {
-    use rustix::time::{ClockId, clock_gettime};
-
-    let time = |clock| duration(clock_gettime(clock));
-    let last = time(ClockId::MonotonicCoarse);
-    let since = time(ClockId::Monotonic).saturating_sub(last);
-    nearest_to(after, since, length())
+    let last = clocks::read(libc::CLOCK_MONOTONIC_COARSE);
+    let since = last.zip(clocks::read(libc::CLOCK_MONOTONIC)).map(|(last, now)| now.saturating_sub(last));
+    since.map_or(after, |since| nearest_to(after, since, length()))
 }
 
 /// From one tick to the next.
@@ -35,14 +35,9 @@ fn length() -> Duration {
     if known > 0 {
         return Duration::from_nanos(known);
     }
-    let length = duration(clock_getres(ClockId::MonotonicCoarse));
+    let length = Duration::try_from(clock_getres(ClockId::MonotonicCoarse)).unwrap_or_default();
     LENGTH.store(length.as_nanos() as u64, Ordering::Relaxed);
     length
-}
-
-#[cfg(all(target_os = "linux", not(runtime_loom)))]
-fn duration(time: rustix::time::Timespec) -> Duration {
-    Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(not(all(target_os = "linux", not(runtime_loom))))]

@@ -1,5 +1,8 @@
-//! The processor time of another thread.
-#![cfg_attr(not(runtime_loom), expect(unsafe_code, reason = "the clock of another thread has no safe form"))]
+//! Clocks of the system that std does not read: the processor time of another thread, and the coarse one.
+//!
+//! Through the C library: rustix finds the kernel's own code for it by itself, and crashes where a program runs under
+//! valgrind, which hides that.
+#![cfg_attr(not(runtime_loom), expect(unsafe_code, reason = "the C library's function has no safe form"))]
 
 use std::time::Duration;
 
@@ -10,7 +13,12 @@ pub(super) fn cpu_time(thread: u32) -> Option<Duration> {
     const OF_THREAD: i32 = 2 | 4;
 
     let thread = i32::try_from(thread).ok().filter(|thread| *thread > 0)?;
-    let clock = (!thread << 3) | OF_THREAD;
+    read((!thread << 3) | OF_THREAD)
+}
+
+/// The time on a clock; `None` if there is none.
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+pub(super) fn read(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec to write to; a clock that does not exist is an error.
     let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
