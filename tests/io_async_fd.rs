@@ -1,7 +1,8 @@
 //! Descriptors of any kind are waited for: pipes, named pipes, event descriptors.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -616,6 +617,26 @@ fn dropping_ends_the_watch_although_a_duplicate_lives() {
             assert_eq!((numbers.len(), registered(&rt)), (1, 0));
             put(&write, b"x").unwrap();
             assert_eq!(read(&AsyncFd::new(original).unwrap()).await.unwrap(), b"x");
+        });
+    });
+}
+
+#[test]
+fn a_guard_for_both_directions_does_not_hide_the_end_of_the_stream() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (one, other) = UnixStream::pair().unwrap();
+            one.set_nonblocking(true).unwrap();
+            // No room to write, and nothing more to read.
+            while (&one).write(&[0; 4_096]).is_ok() {}
+            other.shutdown(Shutdown::Write).unwrap();
+            let one = AsyncFd::new(one).unwrap();
+            let mut guard = one.ready(Interest::READABLE | Interest::WRITABLE).await.unwrap();
+            assert!(guard.ready().is_read_closed() && !guard.ready().is_writable());
+            let tried = guard.try_io(|one| one.get_ref().write(b"x"));
+            assert!(tried.is_err());
+            let read = one.async_io(Interest::READABLE, |mut one| one.read(&mut [0])).await;
+            assert_eq!(read.unwrap(), 0);
         });
     });
 }

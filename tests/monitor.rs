@@ -751,9 +751,9 @@ fn a_task_that_sleeps_with_its_thread_is_reported_as_blocked() {
         let sleeps = over.clone();
         let line = line!() + 1;
         let task = rt.spawn(async move {
-            // One call of the system after the other, and hardly a moment between them.
+            // Hardly a moment between them.
             while !sleeps.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_secs(1));
             }
         });
         is_of(&report_of(&stalls, &task), StallCause::Blocked, line);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use runtime::{Error, Runtime, UnobservedPolicy};
 use runtime_tests::{Counts, Gate, PATIENCE, Token, here, multi, on_each, promptly, reports, until, within};
@@ -516,6 +517,27 @@ fn a_runtime_that_shuts_down_on_a_failure_nobody_saw_resolves_every_handle() {
             assert!(rt.spawn_blocking(|| ()).wait().unwrap_err().is_shutdown());
             assert!(reports.recv().unwrap().to_string().contains("nobody sees it"));
         }
+    });
+}
+
+#[test]
+fn the_future_of_block_on_may_wait_for_a_timer_after_the_shutdown_on_a_failure() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder()
+            .current_thread()
+            .on_unobserved(|_| ())
+            .unobserved(UnobservedPolicy::Shutdown)
+            .build()
+            .unwrap();
+        let polls = Counts::new();
+        rt.block_on(polls.watch(async {
+            let waiting = runtime::spawn(std::future::pending::<()>());
+            drop(runtime::spawn(async { panic!("quiet: nobody sees it") }));
+            assert!(waiting.await.unwrap_err().is_shutdown());
+            runtime::time::sleep(Duration::from_millis(20)).await;
+        }));
+        // The end of the task, that of the sleep, and whatever the shutdown wakes.
+        assert!(polls.polls() < 10, "{} polls", polls.polls());
     });
 }
 

@@ -34,16 +34,19 @@ binary=${CARGO_TARGET_DIR:-target}/release/syscalls
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+# What strace does to the calls beside counting them.
+inject=()
+
 # trace FILE PEER WORKERS N SERVICE CONNECTIONS PAUSE_US: performs N operations, and counts the calls into FILE.
 trace() {
   local file=$1 peer=$2 workers=$3 times=$4 service=$5 connections=$6 pause=$7 address
   # smol takes its number of threads from there.
   export SMOL_THREADS=$workers
   if [ "$service" = - ]; then
-    strace -f -c -U calls,name -o "$file" "$binary" "$workers" sleep "$peer" "$times"
+    strace -f -c -U calls,name "${inject[@]}" -o "$file" "$binary" "$workers" sleep "$peer" "$times"
     return
   fi
-  coproc SERVER { exec strace -f -c -U calls,name -o "$file" "$binary" "$workers" serve "$peer" "$service"; }
+  coproc SERVER { exec strace -f -c -U calls,name "${inject[@]}" -o "$file" "$binary" "$workers" serve "$peer" "$service"; }
   local server=$SERVER_PID
   read -r address <&"${SERVER[0]}"
   "$binary" --load "$service" "$address" "$connections" rounds $((times / connections)) "$pause" >/dev/null
@@ -86,4 +89,19 @@ while read -r operation monitor workers times service connections pause reads wr
       }' "$scratch/once" "$scratch/twice" || failed=1
   done
 done <<<"$operations"
+
+# Where a kernel has no epoll_pwait2, or a sandbox refuses it, the server waits with epoll_wait.
+export RUNTIME_BENCH_NO_MONITOR=1
+for error in ENOSYS EPERM; do
+  inject=(-e "inject=epoll_pwait2:error=$error")
+  trace "$scratch/refused" ours 1 200 echo 1 0
+  awk -v error="$error" '
+    $2 == "epoll_wait" { waits = $1 }
+    $2 == "epoll_pwait2" { refused = $1 }
+    END {
+      bad = waits < 200 || refused < 1 || refused > 2
+      printf "epoll_pwait2 gives %s %d times, epoll_wait serves 200 exchanges in %d calls  %s\n", error, refused, waits, bad ? "WRONG" : "ok"
+      exit bad
+    }' "$scratch/refused" || failed=1
+done
 exit $failed

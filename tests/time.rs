@@ -1037,9 +1037,9 @@ fn a_sleep_that_leaves_a_runtime_without_a_thread_ends_elsewhere() {
     within(PATIENCE, || {
         let (first, second) = (single(), multi(1));
         let sleeps: [fn() -> Wait; 2] = [
-            || Box::pin(time::sleep(20 * MS)),
+            || Box::pin(time::sleep(200 * MS)),
             || {
-                let timeout = time::timeout(20 * MS, pending::<()>());
+                let timeout = time::timeout(200 * MS, pending::<()>());
                 Box::pin(async { assert!(timeout.await.unwrap_err().is_timeout()) })
             },
         ];

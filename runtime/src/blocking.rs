@@ -486,10 +486,15 @@ impl Pool {
 
     /// Runs a part of a job that may never end, and that the end of the runtime does not wait for. It does not panic.
     pub(crate) fn loosely<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.state.lock().loose += 1;
+        let change = |by: isize| {
+            let mut state = self.state.lock();
+            state.loose = state.loose.wrapping_add_signed(by);
+            drop(state);
+            self.changed.notify_all();
+        };
+        change(1);
         let result = f();
-        self.state.lock().loose -= 1;
-        self.changed.notify_all();
+        change(-1);
         result
     }
 

@@ -169,7 +169,11 @@ impl Driver {
             return Ok(reactor);
         }
         // Not under the lock: a build of `polling` that traces calls the user's code there.
-        let new = Reactor::new()?;
+        let new = match Reactor::new() {
+            Ok(new) => new,
+            // Another thread may have had the last descriptors for the same.
+            Err(error) => return self.made_reactor()?.ok_or(error),
+        };
         let mut io = self.io.lock();
         if !io.open {
             return Err(Error::shutdown().into());

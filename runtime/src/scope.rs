@@ -178,6 +178,15 @@ impl Work {
         }
     }
 
+    /// The same in a child that was forked off in the scope.
+    fn run_alone(&self, key: u64) {
+        let job = self.state.try_lock().and_then(|mut state| state.queue.remove(&key));
+        match job {
+            Some(job) => self.run(job),
+            None => self.forbid_waiting(),
+        }
+    }
+
     /// Calls a closure, which catches its own panics and is gone afterwards, and counts it out.
     fn run(&self, job: Erased) {
         let birth = Birth::now();
@@ -242,7 +251,12 @@ impl<T> ScopedJob<'_, T> {
     /// ```
     pub fn join(self) -> Result<T, Error> {
         let work = &self.outcome.work;
-        work.run_key(self.key);
+        if work.birth.is_lost() {
+            // Its lock may be held for ever. What this process has spawned itself nobody else has come for.
+            work.run_alone(self.key);
+        } else {
+            work.run_key(self.key);
+        }
         loop {
             // The result is there before its closure is counted out, which is announced.
             let state = work.state.lock();

@@ -7,8 +7,9 @@
 //!   further away than 584 years after the start of the process never ends. Correctness does not depend on how long the
 //!   process has been up.
 //! - **Anywhere.** As with [`spawn`](crate::spawn()), there is always a runtime: outside of any the default one keeps
-//!   the time. A timer may be moved between tasks, runtimes and executors; it wakes whoever polled it last. If the
-//!   runtime that keeps its time is shut down, it wakes who waits and goes on with the runtime of whoever polls it then.
+//!   the time. A timer may be moved between tasks, runtimes and executors; it wakes whoever polled it last, by
+//!   the clock of the runtime in which that was. If the runtime that keeps its time is shut down, it wakes who waits and goes on
+//!   with the runtime of whoever polls it then.
 //!
 //! # The virtual clock
 //! [`pause`] stops the clock of the runtime that the thread stands in;

@@ -140,8 +140,13 @@ impl Source {
     ///
     /// Of both directions it is not known which one was tried: an end of the other is not told again.
     pub(crate) fn clear(&self, seen: Seen, wanted: u8) {
+        self.clear_of(seen, wanted, wanted);
+    }
+
+    /// The same for some of what was tried for.
+    pub(crate) fn clear_of(&self, seen: Seen, tried: u8, wanted: u8) {
         let both = READ | WRITE;
-        let ends = if wanted & both == both { 0 } else { closed(wanted) };
+        let ends = if tried & both == both { 0 } else { closed(wanted) };
         let urgent = if wanted & READ != 0 { PRIORITY } else { 0 };
         let bits = wanted | ends | urgent | ERROR;
         self.forget(seen, bits);

@@ -32,7 +32,7 @@ use crate::loom::mutant;
 /// A microsecond: less than the shortest sleep that a system can do.
 const LEAST_SLACK: u64 = 1 << 10;
 
-/// Half a millisecond: what long timers are rounded up by. Another half is what it may take to wake who waits.
+/// Half a millisecond or so: what long timers are rounded up by. Another half is what it may take to wake who waits.
 const MOST_SLACK: u64 = 1 << 19;
 
 /// Wakers that are taken out at a time, no more than have room in [`Woken`]; the lock is free in between.

@@ -18,16 +18,19 @@ static DEFAULT: Mutex<Default> = Mutex::new(Default { installed: Vec::new(), bui
 /// The default runtime, which is built if there is none.
 #[track_caller]
 pub(super) fn get() -> Handle {
-    if let Some(handle) = existing() {
-        return handle;
-    }
-    match Config::standard(None) {
-        Ok(config) => match build_global(config) {
-            Ok(handle) => handle,
-            // Another thread was quicker.
-            Err(_) => existing().expect("a default runtime is never removed"),
-        },
-        Err(error) => panic!("cannot build the default runtime: {error}"),
+    loop {
+        if let Some(handle) = existing() {
+            return handle;
+        }
+        match Config::standard(None) {
+            // Without one another thread was quicker; what it has installed may be gone again.
+            Ok(config) => {
+                if let Ok(handle) = build_global(config) {
+                    return handle;
+                }
+            }
+            Err(error) => panic!("cannot build the default runtime: {error}"),
+        }
     }
 }
 

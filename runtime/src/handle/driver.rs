@@ -46,12 +46,15 @@ pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Dr
     let arm = |shared: &'static Shared, now| Some((shared.driver(), shared.arm(now, deadline, waker)?));
     if let Some(shared) = scheduler::entered() {
         let armed = arm(shared, now);
-        // If it is gone the thread may only stand there still; a task of its own is going with it.
-        if armed.is_some() || shared.runs_here() {
+        if armed.is_some() {
             return armed;
         }
     }
-    let default = default::get();
+    // The thread may still stand in a runtime that is gone. A task of that is going with it: no runtime is made for it.
+    let default = match scheduler::entered().filter(|shared| shared.runs_here()) {
+        Some(_) => default::existing()?,
+        None => default::get(),
+    };
     let shared = default.shared();
     // A set of timers goes by the clock of its own runtime, and `now` is another's: either may be a virtual one.
     arm(shared, shared.driver().clock().now())

@@ -301,6 +301,9 @@ macro_rules! guard {
 
             /// Marks the object as not ready: the next wait waits for an event.
             ///
+            /// After a wait for both directions it is not known of which one that is: an end of either stays, and ends the next
+            /// wait for both. Wait for one direction to sleep until that is ready.
+            ///
             /// Only right after an operation that would have blocked, or a wait may last for ever.
             pub fn clear_ready(&mut self) {
                 self.clear(self.readiness.ready);

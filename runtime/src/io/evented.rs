@@ -76,6 +76,8 @@ pub(crate) struct Evented<T: AsFd> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness {
     pub(crate) ready: Ready,
+    /// What the wait was for.
+    pub(super) interest: Interest,
     pub(super) seen: Seen,
 }
 
@@ -90,7 +92,8 @@ impl<T: AsFd> Evented<T> {
         Evented::with(io, true)
     }
 
-    fn with(io: T, foreign: bool) -> Self {
+    /// The one or the other.
+    pub(crate) fn with(io: T, foreign: bool) -> Self {
         Evented {
             io: Some(io),
             link: OnceLock::new(),
@@ -411,7 +414,7 @@ impl<T: AsFd> Evented<T> {
             },
         };
         unit.made_progress();
-        Poll::Ready(Ok(Readiness { ready: Ready::from_bits(seen.ready()) & interest.told(), seen }))
+        Poll::Ready(Ok(Readiness { ready: Ready::from_bits(seen.ready()) & interest.told(), interest, seen }))
     }
 
     /// What the object was seen to be ready for by now, to be given back to [`news`](Self::news).
@@ -453,7 +456,7 @@ impl<T: AsFd> Evented<T> {
     pub(crate) fn clear_ready(&self, readiness: Readiness) {
         if let Some(link) = self.registration() {
             let wanted = readiness.ready.bits() & (readiness::READ | readiness::WRITE | readiness::PRIORITY);
-            link.source().clear(readiness.seen, wanted);
+            link.source().clear_of(readiness.seen, self::wanted(readiness.interest), wanted);
         }
     }
 

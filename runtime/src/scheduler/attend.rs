@@ -370,7 +370,8 @@ impl Shared {
         }
     }
 
-    /// True if this thread runs a worker of this scheduler, and polls one of its tasks.
+    /// True if this thread runs a worker of this scheduler: to poll one of its tasks or, where there is no other thread, the
+    /// future of `block_on`.
     pub(crate) fn runs_here(&self) -> bool {
         self.current_worker().is_some()
     }

@@ -409,7 +409,8 @@ impl Context {
                 self.run(|| root.is_woken())
             };
             let stopped = exit == Exit::Stopped;
-            if stopped || !self.keeps_worker() {
+            // With a worker of a runtime that ends the future would be taken for one of its tasks, and have no timers.
+            if stopped || !self.keeps_worker() || shared.is_stopping() {
                 self.leave_as_guest();
             }
             if stopped {

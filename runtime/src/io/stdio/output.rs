@@ -107,7 +107,7 @@ fn write(target: Target, bytes: &[u8]) -> io::Result<()> {
 /// [`write`](Self::write) and the `poll_write` of the traits hand the bytes to a thread of the blocking pool and do not
 /// wait for it: an error shows at the next call, and what was not flushed when the runtime ends may be lost. After
 /// [`flush`](Self::flush) the system has everything. [`write_all`](Self::write_all) flushes. The end of a runtime waits for
-/// a write that nobody takes for a tenth of a second at most.
+/// a write that nobody takes for a tenth of a second at most, after the grace if it has one.
 ///
 /// What one handle writes comes out in order. Pieces of up to 64 KiB come out whole, also between those of other handles
 /// and of `println!`.

@@ -58,8 +58,8 @@ impl TcpListener {
         socket.listen(sys::BACKLOG as u32)
     }
 
-    pub(super) fn from_socket(socket: Socket) -> TcpListener {
-        TcpListener { io: Evented::new(socket.into()) }
+    pub(super) fn from_socket(socket: Socket, shown: bool) -> TcpListener {
+        TcpListener { io: Evented::with(socket.into(), shown) }
     }
 
     /// Takes the next connection, with the address of its other side.
@@ -91,7 +91,7 @@ impl TcpListener {
         match accepted {
             Ok((socket, addr)) => {
                 let addr = addr.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-                Ok((TcpStream::from_socket(socket), addr))
+                Ok((TcpStream::from_socket(socket, false), addr))
             }
             Err(error) => {
                 if sys::is_exhaustion(&error) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
@@ -30,6 +31,10 @@ use crate::net::sys;
 /// ```
 pub struct TcpSocket {
     socket: Socket,
+    /// Somebody may have another descriptor of it.
+    ///
+    /// ORDERING: Relaxed, whoever makes it a stream has seen who could have made one.
+    shown: AtomicBool,
 }
 
 /// An option: how to read it and how to set it.
@@ -56,12 +61,16 @@ macro_rules! options {
 }
 
 impl TcpSocket {
+    fn over(socket: Socket) -> Self {
+        TcpSocket { socket, shown: AtomicBool::new(false) }
+    }
+
     /// A socket for IPv4.
     ///
     /// # Errors
     /// Those of the system.
     pub fn new_v4() -> io::Result<TcpSocket> {
-        Ok(TcpSocket { socket: sys::socket(Domain::IPV4, Type::STREAM)? })
+        Ok(TcpSocket::over(sys::socket(Domain::IPV4, Type::STREAM)?))
     }
 
     /// A socket for IPv6.
@@ -69,16 +78,16 @@ impl TcpSocket {
     /// # Errors
     /// Those of the system.
     pub fn new_v6() -> io::Result<TcpSocket> {
-        Ok(TcpSocket { socket: sys::socket(Domain::IPV6, Type::STREAM)? })
+        Ok(TcpSocket::over(sys::socket(Domain::IPV6, Type::STREAM)?))
     }
 
     pub(super) fn for_addr(addr: SocketAddr) -> io::Result<TcpSocket> {
-        Ok(TcpSocket { socket: sys::socket(Domain::for_address(addr), Type::STREAM)? })
+        Ok(TcpSocket::over(sys::socket(Domain::for_address(addr), Type::STREAM)?))
     }
 
     /// Takes a socket of std that is in non-blocking mode and not connected, whatever std calls it.
     pub fn from_std_stream(stream: net::TcpStream) -> TcpSocket {
-        TcpSocket { socket: stream.into() }
+        TcpSocket { socket: stream.into(), shown: AtomicBool::new(true) }
     }
 
     /// Gives the socket an address.
@@ -98,7 +107,7 @@ impl TcpSocket {
     /// Those of the system.
     pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
         let begun = self.socket.connect(&addr.into());
-        let stream = TcpStream::from_socket(self.socket);
+        let stream = TcpStream::from_socket(self.socket, self.shown.into_inner());
         match begun {
             Ok(()) => Ok(stream),
             Err(error) if sys::is_in_progress(&error) => {
@@ -115,7 +124,7 @@ impl TcpSocket {
     /// Those of the system.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         self.socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(TcpListener::from_socket(self.socket))
+        Ok(TcpListener::from_socket(self.socket, self.shown.into_inner()))
     }
 
     /// The address that it was bound to.
@@ -263,12 +272,14 @@ fn saturate(bytes: usize) -> u32 {
 
 impl AsFd for TcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shown.store(true, Ordering::Relaxed);
         self.socket.as_fd()
     }
 }
 
 impl AsRawFd for TcpSocket {
     fn as_raw_fd(&self) -> RawFd {
+        self.shown.store(true, Ordering::Relaxed);
         self.socket.as_raw_fd()
     }
 }

@@ -66,8 +66,8 @@ impl TcpStream {
         Err(last.unwrap_or_else(addr::none))
     }
 
-    pub(super) fn from_socket(socket: Socket) -> TcpStream {
-        TcpStream { io: Evented::new(socket.into()) }
+    pub(super) fn from_socket(socket: Socket, shown: bool) -> TcpStream {
+        TcpStream { io: Evented::with(socket.into(), shown) }
     }
 
     /// Waits until a connection that was begun is there or has failed.

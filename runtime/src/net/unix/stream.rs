@@ -166,7 +166,7 @@ impl UnixStream {
     /// Those of the system.
     #[cfg(target_os = "linux")]
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        UCred::of(self)
+        UCred::of(self.io.get_ref())
     }
 
     /// Takes the error that the system keeps for the socket (`SO_ERROR`).

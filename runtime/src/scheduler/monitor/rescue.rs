@@ -144,11 +144,11 @@ impl Rescue {
     /// One for each worker whose thread is blocked, because its processor is free; and as many as there are workers for
     /// those that compute, which share the processors with them.
     fn may_summon(&self, shared: &Shared) -> bool {
-        let spares = shared.spares.in_use();
-        let room = spares < shared.workers
-            // To ask the system takes some microseconds for each.
-            || spares < shared.workers + self.silent.len() && spares < shared.workers + self.blocked(shared);
-        room && (shared.has_work() || shared.driver.has_business())
+        let (spares, most) = (shared.spares.in_use(), shared.processors.len() - shared.workers);
+        let is_wanted = spares < most && (shared.has_work() || shared.driver.has_business());
+        let room = |blocked| spares < shared.workers + blocked;
+        // To ask the system takes some microseconds for each.
+        is_wanted && (room(0) || room(self.silent.len()) && room(self.blocked(shared)))
     }
 
     /// How many threads are blocked, and could not run if they had a processor.
