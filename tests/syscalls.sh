@@ -99,7 +99,8 @@ for error in ENOSYS EPERM; do
     $2 == "epoll_wait" { waits = $1 }
     $2 == "epoll_pwait2" { refused = $1 }
     END {
-      bad = waits < 200 || refused < 1 || refused > 2
+      # A server that finds the next request there already saves waits. Nothing would be served without any.
+      bad = waits < 1 || refused < 1 || refused > 2
       printf "epoll_pwait2 gives %s %d times, epoll_wait serves 200 exchanges in %d calls  %s\n", error, refused, waits, bad ? "WRONG" : "ok"
       exit bad
     }' "$scratch/refused" || failed=1
