@@ -1,7 +1,7 @@
 //! The blocking pool runs jobs on a bounded number of threads, whatever the jobs do.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -409,38 +409,5 @@ fn a_pool_that_has_run_more_jobs_than_threads_comes_to_rest() {
         jobs.into_iter().for_each(|job| job.wait().unwrap());
         // The scout too: a virtual clock waits for whoever does not rest.
         until(|| rt.metrics().idle_blocking_threads() == rt.metrics().blocking_threads());
-    });
-}
-
-#[test]
-fn an_idle_thread_takes_a_job_at_once_although_as_many_compute_as_start_without_a_look() {
-    within(PATIENCE, || {
-        let rt = pool(512, Duration::from_secs(3600), "idle");
-        let stop = Arc::new(AtomicBool::new(false));
-        let begun = Arc::new(AtomicUsize::new(0));
-        let free = 2 * thread::available_parallelism().unwrap().get();
-        let jobs: Vec<_> = (0..free)
-            .map(|_| {
-                let (stop, begun) = (stop.clone(), begun.clone());
-                rt.spawn_blocking(move || {
-                    begun.fetch_add(1, Ordering::SeqCst);
-                    while !stop.load(Ordering::SeqCst) {
-                        thread::yield_now();
-                    }
-                })
-            })
-            .collect();
-        until(|| begun.load(Ordering::SeqCst) == free);
-        // One more, which a scout may have taken its time for.
-        rt.spawn_blocking(|| ()).wait().unwrap();
-        until(|| rt.metrics().idle_blocking_threads() == 1);
-        for _ in 0..100 {
-            let job = rt.spawn_blocking(|| ());
-            assert_eq!(rt.metrics().blocking_queue_depth(), 0, "it waits although a thread is idle");
-            job.wait().unwrap();
-            until(|| rt.metrics().idle_blocking_threads() > 0);
-        }
-        stop.store(true, Ordering::SeqCst);
-        jobs.into_iter().for_each(|job| job.wait().unwrap());
     });
 }

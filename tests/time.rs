@@ -1050,7 +1050,7 @@ fn a_sleep_that_leaves_a_runtime_without_a_thread_ends_elsewhere() {
             // On a plain thread the default runtime goes on with it.
             let mut sleep = make();
             first.block_on(async { assert!(poll_once(&mut sleep).is_pending()) });
-            smol::block_on(sleep);
+            smol::future::block_on(sleep);
         }
         assert_eq!((first.metrics().timers(), second.metrics().timers()), (0, 0));
     });

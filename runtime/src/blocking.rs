@@ -8,7 +8,7 @@
 //! # Growth
 //! A few threads for each processor start at once. Beyond those a job queues, and one thread, the [scout](scout), looks
 //! whether another would help: it does if the others sleep, and only takes turns with them if they compute. There is a
-//! scout only while jobs are queued and there is room for more threads: a new thread or, where there are many, the last idle one.
+//! scout only while jobs are queued and there is room for more threads; the last idle thread becomes it, or a new one.
 //! An idle thread and a queued job never exist together.
 //!
 //! # Protocol
@@ -317,11 +317,9 @@ impl Pool {
         let room = state.threads < self.most;
         let free = state.threads - state.idle.len() < (self.free)();
         let needs_scout = room && !free && !state.scouting;
-        // Where there are many, the last idle thread looks around first: if it took the job, the next one would need a new
-        // scout, and a pool that is busy computing would grow by a thread each time.
-        let few = (self.free)() + (self.free)() / 2;
-        let looks_first = needs_scout && state.idle.len() == 1 && state.threads > few;
-        if !looks_first {
+        // The last idle thread looks around first: if it took the job, the next one would need a new scout, and a pool
+        // that is busy computing would grow by a thread each time.
+        if !(needs_scout && state.idle.len() == 1) {
             if let Some(bench) = state.idle.pop() {
                 state.handed += 1;
                 bench.give(Order::Run(job));

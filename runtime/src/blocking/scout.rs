@@ -7,7 +7,7 @@
 //! one would only take turns with them: it adds none, halves the number, and looks less often. Either way jobs that only
 //! wait for each other end: when no job has begun for a tenth of a second and more, a thread is added without a look.
 //!
-//! A look is not needed if the queue empties by itself, that is, if since the scout's last look more jobs began than are left.
+//! A look is not needed if the queue empties by itself, that is, if since the last look more jobs began than are left.
 //!
 //! # Who looks
 //! Nobody while no job is queued: nothing ticks. The scout leaves its duty when it can take the last job itself, when
@@ -118,15 +118,6 @@ impl Pace {
         add
     }
 
-    /// A scout begins, after so many jobs.
-    fn begin(&mut self, taken: u64) {
-        if taken != self.taken {
-            self.refusals = 0;
-        }
-        self.taken = taken;
-        self.since = None;
-    }
-
     fn refused(&mut self, now: Instant) {
         self.step = 1;
         self.refusals += 1;
@@ -234,8 +225,6 @@ impl State {
     fn begin_scouting(&mut self, bench: &loom::Arc<Bench>) {
         self.scout = Some(bench.clone());
         self.note_peak();
-        // What began before tells nothing of the jobs that wait now: this thread may have taken them itself.
-        self.pace.begin(self.taken);
     }
 
     fn end_scouting(&mut self) {
