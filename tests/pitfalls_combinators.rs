@@ -6,24 +6,10 @@ use std::time::Duration;
 
 use runtime::time::{now, sleep, timeout};
 use runtime::{Runtime, Task, When, gather, gather_all, map_concurrent, spawn, wait, wait_for};
-use runtime_tests::{Counts, PATIENCE, Token, settle, within};
+use runtime_tests::{Counts, PATIENCE, Token, on_each_paused, settle, within};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs `test` on each shape of runtime, with a clock that stands still.
-#[track_caller]
-fn on_each_paused(test: impl Fn(Runtime) + Clone + Send + 'static) {
-    let shapes: [fn() -> runtime::Builder; 3] = [
-        || Runtime::builder().current_thread(),
-        || Runtime::builder().worker_threads(1),
-        || Runtime::builder().worker_threads(2),
-    ];
-    for shape in shapes {
-        let test = test.clone();
-        within(PATIENCE, move || test(shape().start_paused(true).build().expect("a runtime")));
-    }
-}
 
 /// Waits as long as `limit` on the system's clock in its destructor, and then counts.
 struct Slow(Option<Token>);

@@ -259,50 +259,30 @@ impl Pool {
         self.state.lock().host.as_ref()?.upgrade()
     }
 
-    /// Runs `f` on a thread of the pool.
-    pub(crate) fn spawn<F, T, M>(
+    /// A job that calls `f`, for [`push`](Self::push).
+    pub(crate) fn job<F, T, M>(
         self: &Arc<Self>,
         f: F,
         meta: M,
         location: &'static Location<'static>,
-    ) -> Task<T>
+    ) -> (Runnable, Task<T>)
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
         M: Meta,
     {
-        let (runnable, task) = cell::new(Job(Some(f)), Owner(self.clone()), meta, location);
-        self.push(runnable);
-        task
-    }
-
-    /// A job that its runtime does not take any more.
-    #[cold]
-    pub(crate) fn refuse<F, T, M>(
-        self: &Arc<Self>,
-        f: F,
-        meta: M,
-        location: &'static Location<'static>,
-    ) -> Task<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-        M: Meta,
-    {
-        let (runnable, task) = cell::new(Job(Some(f)), Owner(self.clone()), meta, location);
-        runnable.fail(if self.birth.is_lost() { Error::lost() } else { Error::shutdown() });
-        task
+        cell::new(Job(Some(f)), Owner(self.clone()), meta, location)
     }
 
     /// Hands a job to an idle thread, a new one, or the queue.
-    fn push(self: &Arc<Self>, job: Runnable) {
+    pub(crate) fn push(self: &Arc<Self>, job: Runnable) {
         if self.birth.is_lost() {
-            return job.fail(Error::lost());
+            return self.refuse(job);
         }
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
-            return job.fail(Error::shutdown());
+            return self.refuse(job);
         }
         let deal = self.deal(&mut state, job);
         drop(state);
@@ -313,12 +293,18 @@ impl Pool {
         }
     }
 
+    /// Fails a job that the runtime does not take any more.
+    #[cold]
+    pub(crate) fn refuse(&self, job: Runnable) {
+        job.fail(if self.birth.is_lost() { Error::lost() } else { Error::shutdown() });
+    }
+
     fn deal(&self, state: &mut State, job: Runnable) -> Deal {
         let room = state.threads < self.most;
         let free = state.threads - state.idle.len() < (self.free)();
-        let needs_scout = room && !free && !state.scouting;
         // The last idle thread looks around first: if it took the job, the next one would need a new scout, and a pool
         // that is busy computing would grow by a thread each time.
+        let needs_scout = room && !free && !state.scouting;
         if !(needs_scout && state.idle.len() == 1) {
             if let Some(bench) = state.idle.pop() {
                 state.handed += 1;

@@ -263,13 +263,17 @@ impl Handle {
         meta: impl Meta,
         location: &'static Location<'static>,
     ) -> Task<T> {
+        let pool = self.pool();
+        let (job, task) = match inherit::capture() {
+            None => pool.job(f, meta, location),
+            captured => pool.job(move || inherit::run(captured, f), meta, location),
+        };
         if self.shared().is_closed() {
-            return self.pool().refuse(f, meta, location);
+            pool.refuse(job);
+        } else {
+            pool.push(job);
         }
-        match inherit::capture() {
-            None => self.pool().spawn(f, meta, location),
-            captured => self.pool().spawn(move || inherit::run(captured, f), meta, location),
-        }
+        task
     }
 
     /// Runs a future on this thread until it is ready; see [`Runtime::block_on`](crate::Runtime::block_on).

@@ -131,7 +131,8 @@ impl<'scope> Scope<'scope, '_> {
         let key = self.work.push(job);
         let work = self.work.clone();
         // The job finds nothing if whoever waits was faster; refused or shut down, it is not missed.
-        drop(handle.pool().spawn(move || work.run_next(), (), Location::caller()));
+        let (job, _task) = handle.pool().job(move || work.run_next(), (), Location::caller());
+        handle.pool().push(job);
         ScopedJob { outcome, key, scope: PhantomData }
     }
 }
@@ -170,20 +171,13 @@ impl Work {
         }
     }
 
-    /// Runs the closure `key`, unless somebody has come for it.
+    /// Runs the closure `key`, unless somebody has come for it. In a child that was forked off in the scope the lock may be held
+    /// for ever, and what there is to run it has spawned itself.
     fn run_key(&self, key: u64) {
-        let job = self.state.lock().queue.remove(&key);
+        let state = if self.birth.is_lost() { self.state.try_lock() } else { Some(self.state.lock()) };
+        let job = state.and_then(|mut state| state.queue.remove(&key));
         if let Some(job) = job {
             self.run(job);
-        }
-    }
-
-    /// The same in a child that was forked off in the scope.
-    fn run_alone(&self, key: u64) {
-        let job = self.state.try_lock().and_then(|mut state| state.queue.remove(&key));
-        match job {
-            Some(job) => self.run(job),
-            None => self.forbid_waiting(),
         }
     }
 
@@ -221,9 +215,15 @@ struct Outcome<T> {
     work: Arc<Work>,
 }
 
+impl<T> Outcome<T> {
+    fn take(&self) -> Option<Result<T, Error>> {
+        self.result.lock().take()
+    }
+}
+
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
-        let result = self.result.lock().take();
+        let result = self.take();
         let unseen = matches!(result, Some(Err(_)));
         let panicked = drop_quietly(result);
         if unseen || panicked {
@@ -251,21 +251,17 @@ impl<T> ScopedJob<'_, T> {
     /// ```
     pub fn join(self) -> Result<T, Error> {
         let work = &self.outcome.work;
-        if work.birth.is_lost() {
-            // Its lock may be held for ever. What this process has spawned itself nobody else has come for.
-            work.run_alone(self.key);
-        } else {
-            work.run_key(self.key);
-        }
+        work.run_key(self.key);
         loop {
-            // The result is there before its closure is counted out, which is announced.
-            let state = work.state.lock();
-            let result = self.outcome.result.lock().take();
-            if let Some(result) = result {
+            if let Some(result) = self.outcome.take() {
                 return result;
             }
             work.forbid_waiting();
-            drop(work.changed.wait(state));
+            // The result is there before its closure is counted out, which is announced: once more under that lock.
+            let state = work.state.lock();
+            if !self.is_finished() {
+                drop(work.changed.wait(state));
+            }
         }
     }
 

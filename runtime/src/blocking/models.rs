@@ -80,7 +80,9 @@ fn life_on(
 }
 
 fn spawn<T: Send + 'static>(pool: &Arc<Pool>, job: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-    pool.spawn(job, (), Location::caller())
+    let (job, task) = pool.job(job, (), Location::caller());
+    pool.push(job);
+    task
 }
 
 #[test]

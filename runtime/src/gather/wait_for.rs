@@ -12,9 +12,10 @@ use crate::time::timeout;
 /// Waits for a task for at most `limit`, and then cancels it and waits until it has ended.
 ///
 /// The time runs from this call on. Nothing of the task is left when the call returns, so it may take longer than
-/// `limit`, by what the task's destructors need; a blocking job that runs is waited for, and one that is queued until its turn. A value that is there at the deadline is given, with a zero limit too,
-/// and so is one that the task gives before the cancel reaches it: late values are not lost. Compare
-/// [`timeout`](crate::time::timeout), which takes any future and drops it.
+/// `limit`, by what the task's destructors need; a blocking job that runs is waited for, and one that is queued until its
+/// turn. A value that is there at the deadline is given, with a zero limit too, and so is one that the task gives before
+/// the cancel reaches it: late values are not lost. Compare [`timeout`](crate::time::timeout), which takes any future and
+/// drops it.
 ///
 /// - **Drop**, **cancel** of the call: the task is cancelled, not waited for.
 /// - **Panic** of the task, of its destructors after the deadline too, is the error.

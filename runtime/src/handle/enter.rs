@@ -60,8 +60,8 @@ impl Drop for EnterGuard<'_> {
     }
 }
 
-/// Takes a guard out. Gives where the thread stands from now on, if it was the last one; the next one goes back there otherwise.
-/// `Err` on a thread that is going away.
+/// Takes a guard out. Gives where the thread stands from now on, if it was the last one; the next one goes back there
+/// otherwise. `Err` on a thread that is going away.
 fn leave(number: u64) -> Result<Option<Option<&'static Shared>>, AccessError> {
     GUARDS.try_with(|guards| {
         let mut guards = guards.borrow_mut();

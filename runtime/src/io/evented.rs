@@ -67,7 +67,7 @@ pub(crate) struct Evented<T: AsFd> {
     /// Other descriptors of the object may exist: closing this one would leave it registered.
     ///
     /// ORDERING: Relaxed, whoever drops the object has seen who could have made one.
-    foreign: std::sync::atomic::AtomicBool,
+    foreign: AtomicBool,
     /// Nobody is to read yet.
     rest: Rest,
 }

@@ -110,7 +110,8 @@ impl Queue {
             drop(state);
             let worker = Worker(Some(self.clone()));
             // Detached: it has nothing to tell. It inherits nothing, each job does.
-            drop(self.runtime.pool().spawn(move || worker.work(), (), Location::caller()));
+            let (job, _task) = self.runtime.pool().job(move || worker.work(), (), Location::caller());
+            self.runtime.pool().push(job);
         }
         Ok(())
     }

@@ -3,8 +3,10 @@
 //! # Protocol
 //! A wake on the set's own thread, while the set runs, queues the task locally. Any other wake queues it under a lock and
 //! wakes the task that the set itself runs in. Where a `block_on` inside of the set drives it as well and waits, a wake is
-//! on the set's own thread and nobody looks into the local queue: so a driver that *rests* is woken for local wakes too. Nothing of a local task is polled or dropped anywhere but there: a
-//! cancel from another thread is a wake like any other (RUSTSEC-2021-0072 is what happens otherwise).
+//! on the set's own thread and nobody looks into the local queue: so a driver that *rests* is woken for local wakes too.
+//!
+//! Nothing of a local task is polled or dropped anywhere but on the set's thread: a cancel from another thread is a wake like
+//! any other (RUSTSEC-2021-0072 is what happens otherwise).
 //!
 //! A set that is dropped fails its tasks. A waker on another thread may be between its decision to queue a task and
 //! doing so; the drop waits for those few instructions, because it must not leave the future behind.
