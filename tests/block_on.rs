@@ -3,10 +3,11 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 
+use parking_lot::Mutex;
 use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, promptly, single, within};
 
 #[test]
@@ -144,10 +145,10 @@ fn its_waker_may_outlive_it() {
     on_each(|rt| {
         let kept: Arc<Mutex<Option<Waker>>> = Arc::default();
         rt.block_on(poll_fn(|cx| {
-            *kept.lock().unwrap() = Some(cx.waker().clone());
+            *kept.lock() = Some(cx.waker().clone());
             Poll::Ready(())
         }));
-        let waker = kept.lock().unwrap().take().unwrap();
+        let waker = kept.lock().take().unwrap();
         waker.wake_by_ref();
         drop(rt);
         waker.wake();

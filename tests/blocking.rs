@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::{Runtime, Task};
 use runtime_tests::{Counts, PATIENCE, multi, on_each, promptly, single, threads_named, until, within};
 
@@ -26,7 +27,7 @@ fn held(rt: &Runtime) -> (Task<()>, mpsc::Sender<()>) {
     let may_go_on = Mutex::new(may_go_on);
     let job = rt.spawn_blocking(move || {
         entered.send(()).unwrap();
-        let _ = may_go_on.lock().unwrap().recv();
+        let _ = may_go_on.lock().recv();
     });
     begun.recv().unwrap();
     (job, proceed)
@@ -153,7 +154,7 @@ fn a_cancelled_job_that_runs_goes_on_to_its_end() {
         let may_go_on = Mutex::new(may_go_on);
         let job = rt.spawn_blocking(move || {
             entered.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
             7
         });
         begun.recv().unwrap();

@@ -2,10 +2,11 @@
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::{Builder, Runtime};
 use runtime_tests::{PATIENCE, child, is_child, single, threads_named, until, within};
 
@@ -247,12 +248,12 @@ fn a_blocking_thread_ends_after_its_keep_alive() {
 fn a_builder_is_used_again_through_its_clone() {
     let (log, seen) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
     let counter = log.clone();
-    let builder = Builder::new().worker_threads(1).on_thread_start(move || *counter.lock().unwrap() += 1);
+    let builder = Builder::new().worker_threads(1).on_thread_start(move || *counter.lock() += 1);
     for rt in [builder.clone().build().unwrap(), builder.build().unwrap()] {
         rt.spawn(async {}).wait().unwrap();
-        *seen.lock().unwrap() += 1;
+        *seen.lock() += 1;
     }
-    assert_eq!((*log.lock().unwrap(), *seen.lock().unwrap()), (2, 2));
+    assert_eq!((*log.lock(), *seen.lock()), (2, 2));
 }
 
 // --- the default runtime and the environment: processes of their own ---

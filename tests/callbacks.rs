@@ -1,9 +1,10 @@
 //! Done callbacks run once each, one after the other, in the order in which they were added, on the runtime.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use runtime::{Promise, Runtime, Task, task_group};
 use runtime_tests::{Gate, PATIENCE, multi, promptly, reports, single, within};
 
@@ -35,7 +36,7 @@ fn a_callback_gets_the_outcome_of_a_task() {
 /// Adds callbacks that push their number.
 fn push(log: &Arc<Mutex<Vec<u32>>>, n: u32) -> impl FnOnce(runtime::TaskOutcome) + Send + 'static {
     let log = log.clone();
-    move |_| log.lock().unwrap().push(n)
+    move |_| log.lock().push(n)
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn callbacks_of_a_task_run_in_the_order_in_which_they_were_added() {
         task.add_done_callback(move |_| sender.send(()).unwrap());
         gate.open();
         ran.recv().unwrap();
-        assert_eq!(*log.lock().unwrap(), (0..50).collect::<Vec<_>>());
+        assert_eq!(*log.lock(), (0..50).collect::<Vec<_>>());
     });
 }
 
@@ -87,8 +88,8 @@ fn a_callback_added_after_the_end_runs_after_those_added_before() {
             let log = log.clone();
             move |_| {
                 first_runs.send(()).unwrap();
-                let _ = may_go_on.lock().unwrap().recv();
-                log.lock().unwrap().push(0);
+                let _ = may_go_on.lock().recv();
+                log.lock().push(0);
             }
         });
         task.add_done_callback(push(&log, 1));
@@ -109,7 +110,7 @@ fn a_callback_added_after_the_end_runs_after_those_added_before() {
         if !early {
             ran.recv().unwrap();
         }
-        assert_eq!((early, log.lock().unwrap().clone()), (false, vec![0, 1, 2]));
+        assert_eq!((early, log.lock().clone()), (false, vec![0, 1, 2]));
     });
 }
 
@@ -200,7 +201,7 @@ fn callbacks_of_a_promise_run_in_order_also_those_added_late() {
         let log = Arc::new(Mutex::new(Vec::new()));
         let add = |n: u32| {
             let log = log.clone();
-            future.add_done_callback(move |_| log.lock().unwrap().push(n));
+            future.add_done_callback(move |_| log.lock().push(n));
         };
         (0..20).for_each(add);
         promise.set_result(()).unwrap();
@@ -208,7 +209,7 @@ fn callbacks_of_a_promise_run_in_order_also_those_added_late() {
         let (sender, ran) = mpsc::channel();
         future.add_done_callback(move |_| sender.send(()).unwrap());
         ran.recv().unwrap();
-        assert_eq!(*log.lock().unwrap(), (0..40).collect::<Vec<_>>());
+        assert_eq!(*log.lock(), (0..40).collect::<Vec<_>>());
     });
 }
 

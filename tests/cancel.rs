@@ -1,9 +1,10 @@
 //! A cancelled task is dropped where it stands, on a thread of the runtime, and its handle resolves afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, ThreadId};
 
+use parking_lot::Mutex;
 use runtime::{AbortHandle, Task};
 use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, promptly, settle, single, until, within};
 
@@ -73,7 +74,7 @@ fn a_running_task_is_dropped_when_its_poll_returns_pending() {
         let may_go_on = Mutex::new(may_go_on);
         let task = rt.spawn(counts.watch(async move {
             entered.send(()).unwrap();
-            may_go_on.lock().unwrap().recv().unwrap();
+            may_go_on.lock().recv().unwrap();
             std::future::pending::<()>().await;
         }));
         begun.recv().unwrap();
@@ -95,7 +96,7 @@ fn a_running_task_that_returns_ready_keeps_its_value() {
         let may_go_on = Mutex::new(may_go_on);
         let task = rt.spawn(async move {
             entered.send(()).unwrap();
-            may_go_on.lock().unwrap().recv().unwrap();
+            may_go_on.lock().recv().unwrap();
             11
         });
         begun.recv().unwrap();
@@ -174,7 +175,7 @@ struct Slow {
 impl Drop for Slow {
     fn drop(&mut self) {
         self.dropping.send(thread::current().id()).unwrap();
-        self.may_go_on.lock().unwrap().recv().unwrap();
+        self.may_go_on.lock().recv().unwrap();
         self.gone.store(true, Ordering::SeqCst);
     }
 }
@@ -230,12 +231,12 @@ fn a_task_may_cancel_itself() {
             let (own, gate) = (own.clone(), gate.clone());
             async move {
                 gate.pass().await;
-                assert!(own.lock().unwrap().as_ref().unwrap().cancel());
+                assert!(own.lock().as_ref().unwrap().cancel());
                 runtime::task::yield_now().await;
                 unreachable!("it was cancelled");
             }
         }));
-        *own.lock().unwrap() = Some(task.abort_handle());
+        *own.lock() = Some(task.abort_handle());
         gate.open();
         assert!(promptly(|| rt.block_on(task)).unwrap_err().is_cancelled());
         assert_eq!(counts.drops(), 1);
@@ -247,7 +248,7 @@ fn a_task_may_be_cancelled_in_its_own_destructor() {
     struct CancelOnDrop(Arc<Mutex<Option<AbortHandle>>>);
     impl Drop for CancelOnDrop {
         fn drop(&mut self) {
-            let handle = self.0.lock().unwrap().take().unwrap();
+            let handle = self.0.lock().take().unwrap();
             handle.cancel();
             assert!(!handle.is_finished());
         }
@@ -263,7 +264,7 @@ fn a_task_may_be_cancelled_in_its_own_destructor() {
                 6
             }
         });
-        *own.lock().unwrap() = Some(task.abort_handle());
+        *own.lock() = Some(task.abort_handle());
         gate.open();
         assert_eq!(rt.block_on(task).unwrap(), 6);
     });

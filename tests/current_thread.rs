@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
+use parking_lot::Mutex;
 use runtime::Runtime;
 use runtime_tests::{Counts, Gate, PATIENCE, settle, single, threads_named, until, within};
 
@@ -43,7 +44,7 @@ fn tasks_run_in_the_order_in_which_they_were_spawned_from_outside() {
         let tasks: Vec<_> = (0..20)
             .map(|n| {
                 let order = order.clone();
-                rt.spawn(async move { order.lock().unwrap().push(n) })
+                rt.spawn(async move { order.lock().push(n) })
             })
             .collect();
         rt.block_on(async move {
@@ -51,7 +52,7 @@ fn tasks_run_in_the_order_in_which_they_were_spawned_from_outside() {
                 task.await.unwrap();
             }
         });
-        assert_eq!(*order.lock().unwrap(), (0..20).collect::<Vec<_>>());
+        assert_eq!(*order.lock(), (0..20).collect::<Vec<_>>());
     });
 }
 

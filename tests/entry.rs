@@ -4,9 +4,10 @@
 #![deny(warnings, clippy::pedantic)]
 
 use std::num::ParseIntError;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
+use parking_lot::Mutex;
 use runtime::Handle;
 
 mod shadowed {
@@ -89,7 +90,7 @@ static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn assert_unseen() {
     let this = format!("{:?}", Handle::current().id());
-    let mut seen = SEEN.lock().unwrap();
+    let mut seen = SEEN.lock();
     assert!(!seen.contains(&this), "{this} served two tests");
     seen.push(this);
 }

@@ -25,12 +25,12 @@ fn ping_pong(rt: &Runtime, polls: &Counts) {
 
 /// A gate that closes behind whoever passes.
 #[derive(Clone, Default)]
-struct Ball(Arc<(AtomicBool, std::sync::Mutex<Option<std::task::Waker>>)>);
+struct Ball(Arc<(AtomicBool, parking_lot::Mutex<Option<std::task::Waker>>)>);
 
 impl Ball {
     fn serve(&self) {
         self.0.0.store(true, Ordering::SeqCst);
-        let waker = self.0.1.lock().unwrap().take();
+        let waker = self.0.1.lock().take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -38,7 +38,7 @@ impl Ball {
 
     async fn catch(&self) {
         std::future::poll_fn(|cx| {
-            *self.0.1.lock().unwrap() = Some(cx.waker().clone());
+            *self.0.1.lock() = Some(cx.waker().clone());
             if self.0.0.swap(false, Ordering::SeqCst) {
                 std::task::Poll::Ready(())
             } else {

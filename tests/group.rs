@@ -1,10 +1,11 @@
 //! A group's children end with it: whatever fails, is cancelled, or is dropped.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::group::Policy;
 use runtime::time::{now, sleep, timeout};
 use runtime::{CancelToken, Failure, GroupError, Task, TaskGroup, task_group};
@@ -121,12 +122,12 @@ fn every_task_is_finished_and_every_unwanted_output_dropped_when_the_group_retur
                 async move {
                     let token = counts.token();
                     drop(group.spawn(async move { Ok(token) }));
-                    kept.lock().unwrap().push(group.spawn(async { Ok(()) }));
+                    kept.lock().push(group.spawn(async { Ok(()) }));
                     Ok(())
                 }
             }));
             assert!(outcome.is_ok());
-            assert!(kept.into_inner().unwrap().iter().all(Task::is_finished));
+            assert!(kept.into_inner().iter().all(Task::is_finished));
             assert_eq!(counts.drops(), 1);
         }
     });
@@ -253,8 +254,8 @@ async fn a_task_is_none_if_its_child_failed_or_was_stopped_by_the_group() {
     let outcome: Outcome<()> = task_group(|group| {
         let kept = &kept;
         async move {
-            kept.lock().unwrap().push(group.spawn(hour()));
-            kept.lock().unwrap().push(group.spawn::<()>(async {
+            kept.lock().push(group.spawn(hour()));
+            kept.lock().push(group.spawn::<()>(async {
                 sleep(SECOND).await;
                 Err("torn")
             }));
@@ -263,7 +264,7 @@ async fn a_task_is_none_if_its_child_failed_or_was_stopped_by_the_group() {
     })
     .await;
     assert_eq!(texts(outcome), ["torn"]);
-    for task in kept.into_inner().unwrap() {
+    for task in kept.into_inner() {
         assert_eq!(task.await.unwrap(), None);
     }
     assert_eq!(now() - begin, SECOND);
@@ -816,7 +817,7 @@ async fn queued_children_start_in_order_when_there_is_room() {
             for n in 0..6 {
                 let order = order.clone();
                 group.spawn(async move {
-                    order.lock().unwrap().push((n / 2, (now() - begin).as_secs()));
+                    order.lock().push((n / 2, (now() - begin).as_secs()));
                     sleep(SECOND).await;
                     Ok(())
                 });
@@ -827,7 +828,7 @@ async fn queued_children_start_in_order_when_there_is_room() {
     .await;
     assert!(outcome.is_ok());
     assert_eq!(now() - begin, 3 * SECOND);
-    assert_eq!(*order.lock().unwrap(), [(0, 0), (0, 0), (1, 1), (1, 1), (2, 2), (2, 2)]);
+    assert_eq!(*order.lock(), [(0, 0), (0, 0), (1, 1), (1, 1), (2, 2), (2, 2)]);
 }
 
 #[runtime::test(start_paused = true)]
@@ -1094,12 +1095,12 @@ async fn a_failure_before_somebody_else_says_that_the_child_is_ready_is_the_grou
         let place = Arc::new(Mutex::new(None));
         let theirs = place.clone();
         let mut start = Box::pin(group.start(move |ready: runtime::Promise<u8>| async move {
-            *theirs.lock().unwrap() = Some(ready);
+            *theirs.lock() = Some(ready);
             Err("unready")
         }));
         assert!(poll_once(start.as_mut()).await.is_pending());
         settle().await;
-        let ready = place.lock().unwrap().take().expect("the child has run");
+        let ready = place.lock().take().expect("the child has run");
         ready.set_result(1).unwrap();
         assert_eq!(start.await, Ok(Some(1)));
         hour().await
@@ -1155,11 +1156,11 @@ fn a_waker_that_re_enters_drops_or_panics_holds_nobody_up() {
 
     fn poll(hostile: &Arc<Hostile>) {
         // Not while it is being polled further down this stack or on another thread.
-        let Some(mut group) = hostile.0.try_lock().ok().and_then(|mut slot| slot.take()) else { return };
+        let Some(mut group) = hostile.0.try_lock().and_then(|mut slot| slot.take()) else { return };
         let waker = Waker::from(hostile.clone());
         let polled = group.as_mut().poll(&mut Context::from_waker(&waker));
         if polled.is_pending() {
-            *hostile.0.lock().unwrap() = Some(group);
+            *hostile.0.lock() = Some(group);
         }
     }
 

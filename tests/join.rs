@@ -2,11 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::Task;
 use runtime_tests::{
     CountingWaker, Counts, Gate, PATIENCE, multi, on_each, promptly, settle, single, until, within,
@@ -273,13 +274,13 @@ fn two_tasks_that_await_each_other_end_with_the_runtime() {
             let (slot, gate) = (slots[other].clone(), gate[mine].clone());
             rt.spawn(counts.watch(async move {
                 gate.pass().await;
-                let task = slot.lock().unwrap().take().unwrap();
+                let task = slot.lock().take().unwrap();
                 let _ = task.await;
             }))
         };
         let (left, right) = (waiter(0, 1), waiter(1, 0));
-        *slots[0].lock().unwrap() = Some(left);
-        *slots[1].lock().unwrap() = Some(right);
+        *slots[0].lock() = Some(left);
+        *slots[1].lock() = Some(right);
         gate.iter().for_each(Gate::open);
         rt.block_on(settle());
         promptly(|| drop(rt));

@@ -1,7 +1,8 @@
 //! The figures say what the runtime is doing, and come back to nothing.
 
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 
+use parking_lot::Mutex;
 use runtime::{Runtime, Task, task};
 use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, settle, single, until, within};
 
@@ -173,7 +174,7 @@ fn the_figures_of_the_pool_follow_its_jobs() {
             let (entered, may_go_on) = (entered.clone(), may_go_on.clone());
             rt.spawn_blocking(move || {
                 entered.send(()).unwrap();
-                let _ = may_go_on.lock().unwrap().recv();
+                let _ = may_go_on.lock().recv();
             })
         };
         let jobs = [job(), job(), job()];

@@ -787,7 +787,10 @@ fn what_a_task_does_is_known_with_the_lowest_threshold() {
             .unwrap();
         let (go, gone) = mpsc::channel::<()>();
         let task = rt.spawn(async move { gone.recv() });
-        assert_eq!(report_of(&stalls, &task).cause, StallCause::Blocked);
+        // Before it blocks, its thread may compute, or wait for a processor, for longer than so low a threshold.
+        let mut causes = stalls.iter().filter(|stall| stall.task_id == task.id()).map(|stall| stall.cause);
+        let first_other = causes.find(|cause| *cause != StallCause::Computing);
+        assert_eq!(first_other, Some(StallCause::Blocked));
         drop(go);
     });
 }

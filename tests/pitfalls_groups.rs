@@ -1,9 +1,9 @@
 //! What goes wrong with groups elsewhere, by the numbers of the project's list of pitfalls. Each part says how long it
 //! took by the virtual clock: a cancel that does not work passes every other check.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::time::{now, sleep};
 use runtime::{AbortHandle, Failure, GroupError, task_group};
 use runtime_tests::Counts;
@@ -99,13 +99,13 @@ async fn a_spawn_after_a_cancel_cannot_hang() {
         let seen = &seen;
         async move {
             group.cancel();
-            *seen.lock().unwrap() = Some(group.spawn(ten_seconds()));
+            *seen.lock() = Some(group.spawn(ten_seconds()));
             Ok(())
         }
     })
     .await;
     assert!(outcome.is_ok());
-    let task = seen.into_inner().unwrap().unwrap();
+    let task = seen.into_inner().unwrap();
     assert!(task.await.unwrap_err().is_cancelled());
     assert_eq!(now() - begin, Duration::ZERO);
 }
@@ -145,11 +145,11 @@ async fn p24_abort_after_the_handle_was_dropped() {
         async move {
             for _ in 0..3 {
                 let task = group.spawn(counts.watch(ten_seconds()));
-                kept.lock().unwrap().push(task.abort_handle());
+                kept.lock().push(task.abort_handle());
                 drop(task);
             }
             sleep(TICK).await;
-            assert!(kept.lock().unwrap()[0].cancel());
+            assert!(kept.lock()[0].cancel());
             sleep(TICK).await;
             assert_eq!(counts.drops(), 1);
             Err("the rest is the group's".to_owned())
@@ -157,6 +157,6 @@ async fn p24_abort_after_the_handle_was_dropped() {
     })
     .await;
     assert_eq!(outcome.unwrap_err().errors.len(), 1);
-    assert!(kept.into_inner().unwrap().iter().all(|handle| handle.is_finished() && !handle.cancel()));
+    assert!(kept.into_inner().iter().all(|handle| handle.is_finished() && !handle.cancel()));
     assert_eq!((now() - begin, counts.drops()), (2 * TICK, 3));
 }

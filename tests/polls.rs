@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::task::{Poll, Waker};
 use std::thread;
 
+use parking_lot::Mutex;
 use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, promptly, settle, single, until, within};
 
 #[test]
@@ -89,11 +90,11 @@ fn a_wake_after_the_end_is_nothing() {
         let kept: Arc<Mutex<Option<Waker>>> = Arc::default();
         let keep = kept.clone();
         let task = rt.spawn(counts.watch(poll_fn(move |cx| {
-            *keep.lock().unwrap() = Some(cx.waker().clone());
+            *keep.lock() = Some(cx.waker().clone());
             Poll::Ready(())
         })));
         rt.block_on(task).unwrap();
-        let waker = kept.lock().unwrap().take().unwrap();
+        let waker = kept.lock().take().unwrap();
         waker.wake_by_ref();
         waker.clone().wake();
         rt.block_on(settle());

@@ -9,9 +9,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use runtime::{Error, Runtime};
 use runtime_tests::{Gate, promptly, until};
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
@@ -116,7 +117,7 @@ fn a_job_with_a_pool_thread_runs_there() {
         let may_go_on = Mutex::new(may_go_on);
         let first = rt.spawn_blocking(move || {
             entered.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
         });
         begun.recv().unwrap();
         refuse_threads();

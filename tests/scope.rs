@@ -1,8 +1,9 @@
 //! Blocking closures that borrow: done when the scope is, wherever it stands.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
 
+use parking_lot::Mutex;
 use runtime::{Handle, Runtime, scope};
 use runtime_tests::{Counts, PATIENCE, on_each, promptly, within};
 
@@ -73,7 +74,7 @@ fn a_scope_that_panics_waits_for_its_closures_first() {
                 let ended = &ended;
                 s.spawn(move || {
                     let _token = token;
-                    *ended.lock().unwrap() += 1;
+                    *ended.lock() += 1;
                 });
             }
             panic!("the function itself");
@@ -162,7 +163,7 @@ fn the_worker_s_other_tasks_go_on_while_a_scope_blocks_in_a_task() {
             let (sender, receiver) = std::sync::mpsc::channel();
             runtime::spawn(async move { sender.send(7).unwrap() });
             let receiver = Mutex::new(receiver);
-            scope(|s| s.spawn(|| receiver.lock().unwrap().recv().unwrap()).join().unwrap())
+            scope(|s| s.spawn(|| receiver.lock().recv().unwrap()).join().unwrap())
         });
         assert_eq!(rt.block_on(task).unwrap(), 7);
     });

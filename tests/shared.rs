@@ -1,8 +1,9 @@
 //! A task with many readers: what they ask for reaches the task, also from inside it.
 
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use runtime::{Future, Promise, Runtime};
 use runtime_tests::{Counts, PATIENCE, reports, until, within};
 
@@ -23,11 +24,11 @@ where
             rt.spawn(async move {
                 let _token = token;
                 there.await.unwrap();
-                let own = place.lock().unwrap().take().expect("it was placed");
+                let own = place.lock().take().expect("it was placed");
                 body(own).await;
             })
         };
-        *place.lock().unwrap() = Some(task.shared());
+        *place.lock() = Some(task.shared());
         placed.set_result(()).unwrap();
         until(|| counts.drops() == 1);
         drop(rt);
@@ -60,12 +61,12 @@ fn a_task_may_share_its_own_handle() {
             let place = place.clone();
             rt.spawn(async move {
                 there.await.unwrap();
-                let own = place.lock().unwrap().take().expect("it was placed");
+                let own = place.lock().take().expect("it was placed");
                 out.set_result(own.shared()).unwrap();
                 7
             })
         };
-        *place.lock().unwrap() = Some(task);
+        *place.lock() = Some(task);
         placed.set_result(()).unwrap();
         assert_eq!(shared.wait().unwrap().wait().unwrap(), &7);
         drop(rt);

@@ -1,10 +1,11 @@
 //! After a runtime is gone everything it had is dropped once, every handle resolves, and nothing was waited for in vain.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::{Handle, Runtime, ShutdownReport, Task};
 use runtime_tests::{
     Counts, Gate, PATIENCE, multi, on_each, promptly, settle, single, threads_named, until, within,
@@ -204,7 +205,7 @@ fn a_destructor_may_wait_for_another_tasks_destructor() {
             let hear = Mutex::new(hear);
             let last = Last(Some(move || {
                 let _ = tell.send(());
-                let _ = hear.lock().unwrap().recv_timeout(PATIENCE / 3);
+                let _ = hear.lock().recv_timeout(PATIENCE / 3);
             }));
             let gate = gate.clone();
             rt.spawn(async move {
@@ -257,7 +258,7 @@ fn a_runtime_is_dropped_inside_a_task_of_another_without_waiting() {
         let other = multi(1);
         drop(other.spawn_blocking(move || {
             entered.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
         }));
         begun.recv().unwrap();
         promptly(|| rt.block_on(rt.spawn(async move { drop(other) }))).unwrap();
@@ -507,7 +508,7 @@ fn a_stall_handler_that_does_not_return_is_left_behind() {
             .stall_threshold(Duration::from_millis(1))
             .on_stall(move |_| {
                 let _ = entered.send(());
-                let _ = may_go_on.lock().unwrap().recv();
+                let _ = may_go_on.lock().recv();
             })
             .build()
             .unwrap();
@@ -530,7 +531,7 @@ fn a_stop_hook_that_does_not_return_is_left_behind() {
         let rt = Runtime::builder()
             .worker_threads(1)
             .on_thread_stop(move || {
-                let _ = may_go_on.lock().unwrap().recv();
+                let _ = may_go_on.lock().recv();
             })
             .build()
             .unwrap();
@@ -620,7 +621,7 @@ fn the_report_names_the_task_whose_poll_does_not_return() {
             let _entered = rt.enter();
             runtime::task::Builder::new().name("stubborn").spawn(async move {
                 entered.send(()).unwrap();
-                let _ = may_go_on.lock().unwrap().recv();
+                let _ = may_go_on.lock().recv();
             })
         };
         begun.recv().unwrap();
@@ -642,7 +643,7 @@ fn the_report_counts_blocking_jobs_that_do_not_return() {
         let may_go_on = Mutex::new(may_go_on);
         let job = rt.spawn_blocking(move || {
             entered.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
         });
         begun.recv().unwrap();
         let report = promptly(|| rt.shutdown(Duration::ZERO));
@@ -672,7 +673,7 @@ fn shutdown_background_does_not_wait_for_a_blocking_job() {
         let may_go_on = Mutex::new(may_go_on);
         let job = rt.spawn_blocking(move || {
             entered.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
         });
         begun.recv().unwrap();
         promptly(|| rt.shutdown_background());
@@ -720,7 +721,7 @@ fn a_task_that_was_queued_for_a_blocking_thread_resolves_at_the_shutdown() {
         let may_go_on = Mutex::new(may_go_on);
         drop(rt.spawn_blocking(move || {
             entered.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
         }));
         begun.recv().unwrap();
         let queued = rt.spawn_blocking(|| ());

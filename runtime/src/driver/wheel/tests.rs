@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::task::Wake;
+
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -21,7 +22,7 @@ type Log = Arc<Mutex<Vec<usize>>>;
 
 impl Wake for Numbered {
     fn wake(self: Arc<Self>) {
-        self.log.lock().unwrap().push(self.number);
+        self.log.lock().push(self.number);
     }
 }
 
@@ -59,7 +60,7 @@ impl Pair {
         let Some((id, key)) = self.model.iter().nth(nth).map(|(id, key)| (*id, *key)) else { return };
         self.model.remove(&id);
         self.wheel.remove(key).expect("it has not fired").wake();
-        assert_eq!(self.log.lock().unwrap().drain(..).collect::<Vec<_>>(), [id.1]);
+        assert_eq!(self.log.lock().drain(..).collect::<Vec<_>>(), [id.1]);
         self.dead.push(key);
     }
 
@@ -89,7 +90,7 @@ impl Pair {
         let later = self.model.split_off(&(now, usize::MAX));
         let expected = mem::replace(&mut self.model, later);
         let expected_numbers: Vec<_> = expected.keys().map(|(_, number)| *number).collect();
-        assert_eq!(self.log.lock().unwrap().drain(..).collect::<Vec<_>>(), expected_numbers);
+        assert_eq!(self.log.lock().drain(..).collect::<Vec<_>>(), expected_numbers);
         assert_eq!(self.wheel.elapsed(), now);
         self.dead.extend(expected.into_values());
         self.check();
