@@ -337,14 +337,33 @@ fn garbage_in_the_environment_is_an_error_that_names_the_variable_and_the_value(
 fn a_program_with_garbage_in_the_environment_panics_with_the_variable_and_does_not_hang() {
     const TEST: &str =
         "builder::a_program_with_garbage_in_the_environment_panics_with_the_variable_and_does_not_hang";
+    const ENTRY: &str = "RUNTIME_TEST_ENTRY";
+    /// All that build the default runtime where there is none.
+    const ENTRIES: [(&str, fn()); 11] = [
+        ("new", || drop(Runtime::new())),
+        ("current", || drop(runtime::Handle::current())),
+        ("spawn", || drop(runtime::spawn(async {}))),
+        ("spawn_named", || drop(runtime::task::Builder::new().name("named").spawn(async {}))),
+        ("spawn_blocking", || drop(runtime::spawn_blocking(|| ()))),
+        ("spawn_blocking_named", || drop(runtime::task::Builder::new().name("named").spawn_blocking(|| ()))),
+        ("block_on", || runtime::block_on(async {})),
+        ("shield", || drop(runtime::shield(async {}))),
+        ("scope", || runtime::scope(|s| drop(s.spawn(|| ())))),
+        ("blocking_pool", || drop(runtime::BlockingPool::new(1))),
+        ("add_done_callback", || _ = runtime::Promise::<()>::new().1.add_done_callback(|_| ())),
+    ];
     if is_child() {
-        let _ = runtime::spawn(async {}).wait();
+        let asked = std::env::var(ENTRY).unwrap();
+        let (_, enter) = ENTRIES.into_iter().find(|(name, _)| *name == asked).unwrap();
+        enter();
         return;
     }
-    let output = child(TEST, &[("RUNTIME_WORKER_THREADS", "many")]);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(text.contains("RUNTIME_WORKER_THREADS") && text.contains("\"many\""), "{text}");
-    // The caller's line, not one of the crate's.
-    assert!(text.contains("builder.rs"), "{text}");
+    for (name, _) in ENTRIES {
+        let output = child(TEST, &[("RUNTIME_WORKER_THREADS", "many"), (ENTRY, name)]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{name}");
+        assert!(text.contains("RUNTIME_WORKER_THREADS") && text.contains("\"many\""), "{name}: {text}");
+        // The caller's line, not one of the crate's.
+        assert!(text.contains("builder.rs"), "{name}: {text}");
+    }
 }

@@ -167,6 +167,10 @@ impl fmt::Debug for Runtime {
 /// ```
 /// assert_eq!(runtime::block_on(async { 6 * 7 }), 42);
 /// ```
+///
+/// # Panics
+/// If the future does, or if there is no runtime and the default one cannot be built.
+#[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     Handle::current().block_on(future)
 }

@@ -59,6 +59,7 @@ where
 
 /// As [`spawn`], for a call that stands elsewhere.
 #[inline]
+#[track_caller]
 pub(crate) fn spawn_at<F>(future: F, location: &'static Location<'static>) -> Task<F::Output>
 where
     F: Future + Send + 'static,

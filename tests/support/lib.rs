@@ -454,6 +454,8 @@ pub fn child_command(test: &str) -> Command {
         .args(["--signal=KILL", "30"])
         .arg(std::env::current_exe().expect("the test's own path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        // What it prints is the same wherever it runs.
+        .env("RUST_BACKTRACE", "0")
         .env(CHILD, "1");
     command
 }
