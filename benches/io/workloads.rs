@@ -10,8 +10,11 @@ mod server;
 mod sleepers;
 mod udp_ping;
 
+use std::time::Duration;
+
 use runtime_benches::harness::{Bencher, ONE_FIGURE, Workload};
 use runtime_benches::{Net, Time};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::percentile::{P50_AND_P99, Sorted};
 
@@ -52,4 +55,10 @@ fn report_spread(bencher: &mut Bencher, measured: Vec<u64>) {
     let sorted = Sorted::new(measured);
     bencher.report("p50", sorted.percentile(50));
     bencher.report("p99", sorted.percentile(99));
+}
+
+/// What all threads of this process have used, in user mode and in the kernel.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().expect("below a second"))
 }

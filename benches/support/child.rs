@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::env;
+use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// Far above the second or less that a measurement takes: only a hang gets here.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Names the program that the client is, to a child that is another build: the client is the same for both.
+const CLIENT: &str = "RUNTIME_BENCH_CLIENT";
 
 /// What a child is, other than this program as it is.
 #[derive(Clone, Debug)]
@@ -34,26 +38,64 @@ impl FromStr for Variant {
     }
 }
 
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Variant::Build(path) => path.display().fmt(f),
+            Variant::Variable(name, value) => write!(f, "{name}={value}"),
+        }
+    }
+}
+
 /// Runs the current program with `args` and returns what it printed.
 ///
 /// # Errors
 /// If the child cannot be started, fails, or runs into the time limit, in which case it is killed.
 pub fn run(args: &[String], workers: usize) -> Result<String, String> {
-    run_variant(args, workers, None)
+    finish(Command::new(own()?), args, workers)
 }
 
-/// As [`run`], for the given variant of the current program.
+/// As [`run`], for the client of a server: the same program whatever build the server is of.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_variant(args: &[String], workers: usize, variant: Option<&Variant>) -> Result<String, String> {
+pub(crate) fn run_client(args: &[String]) -> Result<String, String> {
+    let client = env::var_os(CLIENT).map_or_else(own, |path| Ok(path.into()))?;
+    // The number of threads is for peers, of which the client has none.
+    finish(Command::new(client), args, 1)
+}
+
+/// As [`run`], for one side of a pair: the given variant of the current program, or the program without it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_side(
+    args: &[String],
+    workers: usize,
+    variant: &Variant,
+    has_it: bool,
+) -> Result<String, String> {
+    let own = own()?;
     let mut command = match variant {
-        Some(Variant::Build(path)) => Command::new(path),
-        _ => Command::new(env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?),
+        Variant::Build(path) if has_it => Command::new(path),
+        _ => Command::new(&own),
     };
-    if let Some(Variant::Variable(name, value)) = variant {
-        command.env(name, value);
+    if let Variant::Variable(name, value) = variant {
+        if has_it {
+            command.env(name, value)
+        } else {
+            command.env_remove(name)
+        };
     }
+    command.env(CLIENT, own);
+    finish(command, args, workers)
+}
+
+fn own() -> Result<PathBuf, String> {
+    env::current_exe().map_err(|error| format!("cannot find this program: {error}"))
+}
+
+fn finish(mut command: Command, args: &[String], workers: usize) -> Result<String, String> {
     let mut child = command
         .args(args)
         .env("SMOL_THREADS", workers.to_string())

@@ -5,12 +5,13 @@
 //! for each round, workload and peer ──────▶  start the peer, warm up, measure for a fifth of a second
 //! medians and ratios              ◀────────  "workload ns_per_op"
 //! ```
-//! A child measures one workload on one peer. The peers take turns (ours, tokio, smol, ours, ...), so that
+//! A child measures one workload on one peer. The peers take turns, in an order that changes from round to round, so that
 //! a drift of the machine's speed meets all of them alike, and the figure of a peer is the median over the
-//! rounds.
+//! rounds. Where two are close, `--versus` decides: it looks at pairs of processes, and says how sure it is.
 
 mod bencher;
 mod options;
+mod order;
 mod pairs;
 mod parent;
 mod report;
@@ -22,9 +23,8 @@ pub use self::bencher::Bencher;
 pub(crate) use self::bencher::{MIN_ITERATIONS, WARM_UP_SHARE};
 pub use self::workload::{ONE_FIGURE, Workload};
 
-use self::options::{Action, ChildOptions, Options};
+use self::options::{Action, ChildOptions, Options, Rival};
 use crate::PeerName;
-use crate::child::Variant;
 
 /// A benchmark program.
 pub struct Bench {
@@ -53,7 +53,7 @@ fn perform(bench: &Bench, action: Action) -> Result<(), String> {
     match action {
         Action::Help => print!("{}", options::help(bench)),
         Action::List => print!("{}", report::list(&all(bench))),
-        Action::Pair(options, variant) => pair(bench, &options, &variant)?,
+        Action::Pair(options, rival) => pair(bench, &options, &rival)?,
         Action::Measure(child) => measure(bench, &child)?,
         Action::Compare(options) => compare(bench, &options)?,
     }
@@ -75,11 +75,13 @@ fn compare(bench: &Bench, options: &Options) -> Result<(), String> {
     }
 }
 
-fn pair(bench: &Bench, options: &Options, variant: &Variant) -> Result<(), String> {
+fn pair(bench: &Bench, options: &Options, rival: &Rival) -> Result<(), String> {
     let selected = select(bench, &options.only)?;
+    println!("ours and {rival}, in pairs");
     print!("{}", report::header(options));
-    print!("{}", pairs::table(&pairs::run(options, &selected, variant)?));
-    Ok(())
+    let (rows, ended) = pairs::run(options, &selected, rival);
+    print!("{}", pairs::table(&rows, rival));
+    ended
 }
 
 /// The workloads as they are listed: for whom they are compiled makes no difference.

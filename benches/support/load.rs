@@ -6,7 +6,9 @@
 
 mod client;
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,16 +47,39 @@ pub enum Amount {
     Rounds(u32),
 }
 
+/// What a client has done.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// How long an exchange took, after the warm-up.
+    pub ns_per_exchange: f64,
+    /// How many exchanges there were, those of the warm-up among them.
+    pub exchanges: u64,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.ns_per_exchange, self.exchanges)
+    }
+}
+
+impl FromStr for Done {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (ns, exchanges) = text.split_once(' ').ok_or(())?;
+        let ns_per_exchange = ns.parse().map_err(|_| ())?;
+        Ok(Done { ns_per_exchange, exchanges: exchanges.parse().map_err(|_| ())? })
+    }
+}
+
 impl Load {
-    /// Lets a child process be the client, and returns the nanoseconds per exchange.
+    /// Lets a child process be the client.
     ///
     /// # Errors
     /// If the client fails.
-    pub fn run(&self) -> Result<f64, String> {
-        // The number of threads is for peers, of which the client has none.
-        let printed = child::run(&self.arguments(), 1)?;
-        let ns = printed.trim().parse();
-        ns.map_err(|_| format!("the client printed no figure, but {printed:?}"))
+    pub fn run(&self) -> Result<Done, String> {
+        let printed = child::run_client(&self.arguments())?;
+        printed.trim().parse().map_err(|()| format!("the client printed no figures, but {printed:?}"))
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -84,7 +109,7 @@ impl Load {
     }
 }
 
-/// Is the client, if that is what the command line asks for, and prints the nanoseconds per exchange. A
+/// Is the client, if that is what the command line asks for, and prints what it has [`Done`]. A
 /// program whose servers are loaded calls it first and ends if it returns true.
 ///
 /// # Panics
@@ -96,38 +121,45 @@ pub fn was_asked_for() -> bool {
     };
     limits::allow_many_files();
     let load = Load::parse(rest).expect("SERVICE ADDRESS CONNECTIONS ms|rounds AMOUNT PAUSE_US");
-    println!("{}", ns_per_exchange(&load));
+    println!("{}", exchange(&load));
     true
 }
 
-fn ns_per_exchange(load: &Load) -> f64 {
+fn exchange(load: &Load) -> Done {
     let threads = THREADS.min(load.connections);
     let ready = Barrier::new(threads);
-    let per_ns: f64 = thread::scope(|scope| {
+    thread::scope(|scope| {
         let spawn = |index| {
             let ready = &ready;
             let connections = (load.connections + index) / threads;
-            scope.spawn(move || exchanges_per_ns(load, connections, ready))
+            scope.spawn(move || exchange_on(load, connections, ready))
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
-        running.into_iter().map(|thread| thread.join().expect("the server answers")).sum()
-    });
-    1.0 / per_ns
+        let done: Vec<_> =
+            running.into_iter().map(|thread| thread.join().expect("the server answers")).collect();
+        let per_ns: f64 = done.iter().map(|done| 1.0 / done.ns_per_exchange).sum();
+        Done { ns_per_exchange: 1.0 / per_ns, exchanges: done.iter().map(|done| done.exchanges).sum() }
+    })
 }
 
-fn exchanges_per_ns(load: &Load, connections: usize, ready: &Barrier) -> f64 {
+/// What one thread does. Those that are ready early wait for the others, before the warm-up and after it.
+fn exchange_on(load: &Load, connections: usize, ready: &Barrier) -> Done {
     let mut round = client::connect(load, connections);
     ready.wait();
-    let (least, budget) = match load.amount {
+    let (before, least, budget) = match load.amount {
         Amount::Budget(budget) => {
-            repeat(&mut round, 1, budget / WARM_UP_SHARE, load.pause);
-            (MIN_ITERATIONS, budget)
+            (repeat(&mut round, 1, budget / WARM_UP_SHARE, load.pause), MIN_ITERATIONS, budget)
         }
-        Amount::Rounds(rounds) => (rounds, Duration::ZERO),
+        Amount::Rounds(rounds) => (0, rounds, Duration::ZERO),
     };
+    ready.wait();
     let start = Instant::now();
     let rounds = repeat(&mut round, least, budget, load.pause);
-    f64::from(rounds) * connections as f64 / start.elapsed().as_nanos() as f64
+    let measured = f64::from(rounds) * connections as f64;
+    Done {
+        ns_per_exchange: start.elapsed().as_nanos() as f64 / measured,
+        exchanges: u64::from(before + rounds) * connections as u64,
+    }
 }
 
 /// At least `least` rounds, for at least as long as `budget`. Returns how many.

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use runtime_benches::harness::{Bencher, Workload};
 use runtime_benches::{Net, Time};
-use rustix::time::{ClockId, clock_gettime};
 
-use super::plain;
+use super::{cpu_time, plain};
 
 const SLEEPERS: u32 = 100_000;
 const QUICK_SLEEPERS: u32 = 1_000;
@@ -55,10 +54,4 @@ fn duration(index: u32) -> Duration {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     let millisecond = 1_000_000;
     Duration::from_nanos(millisecond + (z ^ (z >> 31)) % ((LONGEST_MS - 1) * millisecond))
-}
-
-/// What all threads of this process have used, in user mode and in the kernel.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().expect("below a second"))
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::slice;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,7 +18,8 @@ Run without any argument (as `cargo test --benches` does), it is `--quick`.
   --only NAME[,NAME]    these workloads
   --peer P[,P]          these peers: ours, tokio, smol
   --budget-ms N         measured time per process (200)
-  --versus NAME=VALUE   ours with and without this variable, in pairs of processes (101 rounds)
+  --versus tokio|smol   ours and this peer, in pairs of processes (101 rounds)
+  --versus NAME=VALUE   ours without and with this variable, in pairs of processes (101 rounds)
   --versus PROGRAM      ours and another build of this program, in pairs of processes (101 rounds)
   --quick               one round of a few iterations: checks that everything runs
   --verbose             shows min..max over the rounds, and progress
@@ -38,9 +41,47 @@ pub(super) enum Action {
     /// Be the parent.
     Compare(Options),
     /// Be the parent of pairs.
-    Pair(Options, Variant),
+    Pair(Options, Rival),
     /// Be a child.
     Measure(ChildOptions),
+}
+
+/// Whom ours is paired with.
+pub(super) enum Rival {
+    Peer(PeerName),
+    /// Ours, in another way.
+    Variant(Variant),
+}
+
+impl FromStr for Rival {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(PeerName::Ours) => Err("ours against ours says nothing".to_owned()),
+            Ok(peer) => Ok(Rival::Peer(peer)),
+            Err(_) => text.parse().map(Rival::Variant).map_err(|never: Infallible| match never {}),
+        }
+    }
+}
+
+impl Rival {
+    /// The head of its column.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Rival::Peer(peer) => peer.as_str(),
+            Rival::Variant(_) => "variant",
+        }
+    }
+}
+
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rival::Peer(peer) => peer.fmt(f),
+            Rival::Variant(variant) => write!(f, "the variant {variant}"),
+        }
+    }
 }
 
 pub(super) struct Options {
@@ -138,7 +179,7 @@ pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
         }
     }
     if versus.is_some() && (options.json.is_some() || options.peers != bench.peers) {
-        return Err("--versus compares ours with ours: it has no --peer, and no --json".to_owned());
+        return Err("--versus compares ours with one rival: it has no --peer, and no --json".to_owned());
     }
     let usual = if versus.is_some() && !options.budget.is_zero() { ROUNDS_OF_PAIRS } else { options.rounds };
     options.rounds = rounds.unwrap_or(usual);
@@ -146,7 +187,7 @@ pub(super) fn parse(args: &[String], bench: &Bench) -> Result<Action, String> {
     let Options { workers, budget, .. } = options;
     Ok(match (child, versus) {
         (Some((peer, workload)), _) => Action::Measure(ChildOptions { peer, workload, workers, budget }),
-        (None, Some(variant)) => Action::Pair(options, variant),
+        (None, Some(rival)) => Action::Pair(options, rival),
         (None, None) => Action::Compare(options),
     })
 }

@@ -1,16 +1,27 @@
-//! Compares ours with a variant of itself, where the difference is smaller than that from one process to the next.
+//! Compares ours with a rival, a peer or a variant of itself, where the difference is smaller than that from one process to
+//! the next.
 //!
-//! A pair is two processes, one after the other, the variant first in every other round. Each pair has a ratio, the figure
-//! of a row is the median of its ratios, and the interval is where the median of many more pairs lies with a probability
-//! of 95 %. It comes from the ranks alone (the sign test), whatever the distribution.
+//! A pair is two processes, one after the other; which of them is the first is left to chance. Each pair has a ratio, the
+//! figure of a row is the median of its ratios, and the interval is where the median of many more pairs lies with a
+//! probability of 95 %. It comes from the ranks alone (the sign test), whatever the distribution.
+//!
+//! The two are level if the interval lies within [`LEVEL`] of one. An interval that neither does nor lies on one side of
+//! one decides nothing: more pairs make it narrower, with the root of their number.
 
 use std::fmt::Write;
 
 use super::Workload;
-use super::options::Options;
-use super::parent::{measure, median};
+use super::options::{Options, Rival};
+use super::order::Order;
+use super::parent::{Figure, measure_with, median};
 use crate::PeerName;
-use crate::child::Variant;
+use crate::child;
+
+/// A difference that nobody would notice.
+const LEVEL: f64 = 0.02;
+
+/// With fewer pairs no interval between two of them holds 95 %.
+const FEWEST_PAIRS: usize = 6;
 
 /// Half the width of an interval that holds 95 % of a normal distribution, in standard deviations.
 const SIGMAS: f64 = 1.96;
@@ -18,39 +29,60 @@ const SIGMAS: f64 = 1.96;
 /// One row of the table.
 pub(super) struct Row {
     name: String,
-    /// Nanoseconds of ours and of the variant, by round.
+    /// Nanoseconds of ours and of the rival, by round.
     pairs: Vec<(f64, f64)>,
     /// Whether it counts in the mean: one row for each workload.
     counts: bool,
 }
 
-/// Runs every round.
-///
-/// # Errors
-/// The first that a process ends with.
-pub(super) fn run(options: &Options, workloads: &[Workload], variant: &Variant) -> Result<Vec<Row>, String> {
+/// Runs every round, up to the first process that fails: the rows, and what that one said.
+pub(super) fn run(
+    options: &Options,
+    workloads: &[Workload],
+    rival: &Rival,
+) -> (Vec<Row>, Result<(), String>) {
     let mut rows: Vec<Vec<Row>> = workloads.iter().map(rows_of).collect();
+    let ended = run_rounds(options, workloads, rival, &mut rows);
+    (rows.into_iter().flatten().collect(), ended)
+}
+
+fn run_rounds(
+    options: &Options,
+    workloads: &[Workload],
+    rival: &Rival,
+    rows: &mut [Vec<Row>],
+) -> Result<(), String> {
+    let mut order = Order::new();
     for round in 1..=options.rounds {
         if options.verbose {
             eprintln!("round {round} of {}", options.rounds);
         }
-        for (workload, rows) in workloads.iter().zip(&mut rows) {
-            let one = |variant| {
-                measure(options, workload, PeerName::Ours, variant)
-                    .map_err(|error| format!("{}: {error}", workload.name))
-            };
-            let (ours, theirs) = if round % 2 == 0 {
-                let theirs = one(Some(variant))?;
-                (one(None)?, theirs)
-            } else {
-                (one(None)?, one(Some(variant))?)
-            };
+        for (workload, rows) in workloads.iter().zip(&mut *rows) {
+            let mut sides = [Vec::new(), Vec::new()];
+            for side in order.shuffled(2) {
+                sides[side] = one(options, workload, rival, side == 1)
+                    .map_err(|error| format!("{}: {error}", workload.name))?;
+            }
+            let [ours, theirs] = sides;
             for (row, (ours, theirs)) in rows.iter_mut().zip(ours.into_iter().zip(theirs)) {
                 row.pairs.push((ours.1, theirs.1));
             }
         }
     }
-    Ok(rows.into_iter().flatten().collect())
+    Ok(())
+}
+
+fn one(options: &Options, workload: &Workload, rival: &Rival, is_rival: bool) -> Result<Vec<Figure>, String> {
+    let workers = options.workers;
+    match rival {
+        Rival::Peer(peer) if is_rival => {
+            measure_with(options, workload, *peer, |args| child::run(args, workers))
+        }
+        Rival::Peer(_) => measure_with(options, workload, PeerName::Ours, |args| child::run(args, workers)),
+        Rival::Variant(variant) => measure_with(options, workload, PeerName::Ours, |args| {
+            child::run_side(args, workers, variant, is_rival)
+        }),
+    }
 }
 
 fn rows_of(workload: &Workload) -> Vec<Row> {
@@ -61,9 +93,10 @@ fn rows_of(workload: &Workload) -> Vec<Row> {
 }
 
 /// The rows, and the mean over them.
-pub(super) fn table(rows: &[Row]) -> String {
-    let mut out =
-        format!("{:<26}{:>12}{:>12}{:>14}{:>18}\n", "workload", "ours", "variant", "variant/ours", "95 %");
+pub(super) fn table(rows: &[Row], rival: &Rival) -> String {
+    let name = rival.name();
+    let ratio = format!("{name}/ours");
+    let mut out = format!("{:<26}{:>12}{name:>12}{ratio:>14}{:>18}  ours is\n", "workload", "ours", "95 %");
     for row in rows {
         let side = |of: fn(&(f64, f64)) -> f64| {
             median(&mut row.pairs.iter().map(of).collect::<Vec<_>>()).unwrap_or(f64::NAN)
@@ -91,13 +124,29 @@ fn means(rows: &[Row]) -> Vec<f64> {
     (0..rounds).map(|round| (logarithms(round).sum::<f64>() / of_each.len() as f64).exp()).collect()
 }
 
-/// The median of the ratios and its interval.
+/// The median of the ratios, its interval, and what that says of ours.
 fn interval(ratios: &mut [f64]) -> String {
-    let Some(middle) = median(ratios) else { return "-".to_owned() };
+    let Some(middle) = median(ratios) else { return format!("{:>14}", "-") };
+    if ratios.len() < FEWEST_PAIRS {
+        return format!("{middle:>14.3}{:>18}", "-");
+    }
     // `median` has sorted them.
     let count = ratios.len() as f64;
     let low = ((count - SIGMAS * count.sqrt()) / 2.0).floor().max(0.0) as usize;
-    let high = ratios.len() - 1 - low;
-    let bounds = format!("{:.3}..{:.3}", ratios[low.min(high)], ratios[high.max(low)]);
-    format!("{middle:>14.3}{bounds:>18}")
+    let (low, high) = (ratios[low], ratios[ratios.len() - 1 - low]);
+    let bounds = format!("{low:.3}..{high:.3}");
+    format!("{middle:>14.3}{bounds:>18}  {}", verdict(low, high))
+}
+
+/// What an interval of rival/ours says of ours. "Level" first: a difference that is sure may still be too small to matter.
+fn verdict(low: f64, high: f64) -> &'static str {
+    if low >= 1.0 - LEVEL && high <= 1.0 + LEVEL {
+        "level"
+    } else if low > 1.0 {
+        "faster"
+    } else if high < 1.0 {
+        "slower"
+    } else {
+        "undecided"
+    }
 }

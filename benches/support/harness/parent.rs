@@ -2,8 +2,12 @@
 
 use super::Workload;
 use super::options::{self, ChildOptions, Options};
+use super::order::Order;
 use crate::PeerName;
-use crate::child::{self, Variant};
+use crate::child;
+
+/// Its name, and nanoseconds per operation.
+pub(super) type Figure = (&'static str, f64);
 
 /// Every figure of a comparison.
 pub(super) struct Results {
@@ -21,13 +25,13 @@ impl Results {
 #[derive(Default)]
 pub(super) struct Cell {
     /// The figures of each round that succeeded, by name.
-    rounds: Vec<Vec<(&'static str, f64)>>,
+    rounds: Vec<Vec<Figure>>,
     /// No further rounds: a peer that hangs in a workload would do so in each, up to the time limit.
     failed: bool,
 }
 
 impl Cell {
-    fn add(&mut self, measured: Result<Vec<(&'static str, f64)>, String>, what: &str) {
+    fn add(&mut self, measured: Result<Vec<Figure>, String>, what: &str) {
         match measured {
             Ok(figures) => self.rounds.push(figures),
             Err(error) => {
@@ -62,18 +66,21 @@ pub(super) fn median(figures: &mut [f64]) -> Option<f64> {
     Some((figures[low] + figures[high]) / 2.0)
 }
 
-/// Runs every round. The peers are the innermost loop: what is compared is measured side by side.
+/// Runs every round. The peers are the innermost loop, in an order that changes: what is compared is measured side by side,
+/// and what a process leaves behind meets each of them.
 pub(super) fn run(options: &Options, workloads: &[Workload]) -> Results {
     let cells_of = |_| options.peers.iter().map(|_| Cell::default()).collect();
     let mut results = Results { cells: workloads.iter().map(cells_of).collect() };
+    let mut order = Order::new();
     for round in 1..=options.rounds {
         if options.verbose {
             eprintln!("round {round} of {}", options.rounds);
         }
         for (workload, cells) in workloads.iter().zip(&mut results.cells) {
-            for (&peer, cell) in options.peers.iter().zip(cells) {
+            for index in order.shuffled(options.peers.len()) {
+                let (peer, cell) = (options.peers[index], &mut cells[index]);
                 if !cell.failed {
-                    cell.add(measure(options, workload, peer, None), &format!("{} on {peer}", workload.name));
+                    cell.add(measure(options, workload, peer), &format!("{} on {peer}", workload.name));
                 }
             }
         }
@@ -82,15 +89,20 @@ pub(super) fn run(options: &Options, workloads: &[Workload]) -> Results {
 }
 
 /// The figures of one process.
-pub(super) fn measure(
+fn measure(options: &Options, workload: &Workload, peer: PeerName) -> Result<Vec<Figure>, String> {
+    measure_with(options, workload, peer, |args| child::run(args, options.workers))
+}
+
+/// The figures of a process that is started so.
+pub(super) fn measure_with(
     options: &Options,
     workload: &Workload,
     peer: PeerName,
-    variant: Option<&Variant>,
-) -> Result<Vec<(&'static str, f64)>, String> {
+    run: impl FnOnce(&[String]) -> Result<String, String>,
+) -> Result<Vec<Figure>, String> {
     let Options { workers, budget, .. } = *options;
     let child = ChildOptions { peer, workload: workload.name.to_owned(), workers, budget };
-    let printed = child::run_variant(&options::child_arguments(&child), workers, variant)?;
+    let printed = run(&options::child_arguments(&child))?;
     let figure = |name: &&'static str| Some((*name, printed_figure(&printed, &workload.row(name))?));
     let figures: Option<Vec<_>> = workload.figures.iter().map(figure).collect();
     figures.ok_or_else(|| format!("the child did not print every figure, but {printed:?}"))

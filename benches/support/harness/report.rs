@@ -36,6 +36,9 @@ pub(super) fn header(options: &Options) -> String {
     let Options { rounds, workers, budget, .. } = options;
     writeln!(out, "{workers} workers, median of {rounds} rounds of {budget:?}; ns per operation")
         .expect("a String takes everything");
+    for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("RUNTIME_BENCH_")) {
+        writeln!(out, "with {name}={value}").expect("a String takes everything");
+    }
     if cfg!(debug_assertions) {
         out.push_str("NOT OPTIMIZED: the figures mean nothing\n");
     }
