@@ -32,6 +32,7 @@ parker_elsewhere_relaxed      parker::models::tokens_that_were_merged_elsewhere_
 loser_lays_the_lead_down      driver::models::at_most_one_thread_has_the_lead
 wait_without_second_look      driver::models::an_event_that_meets_a_wait_ends_it
 shared_key_left_blindly       driver::models::who_polls_and_finds_an_event_takes_the_waker_of_nobody_else_who_polls
+waiters_counted_outside_the_lock  driver::models::a_wait_that_is_given_up_beside_another_leaves_no_waker_behind
 readiness_cleared_without_tick  driver::models::an_event_between_a_try_and_the_clearing_stays
 token_without_generation      driver::models::an_event_of_a_former_owner_reaches_nobody
 hasten_without_fence          driver::models::a_timer_armed_while_the_leader_falls_asleep_ends_its_sleep

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize as StdUsize;
 use std::task::{Poll, Wake};
 use std::time::Instant;
 
-use super::readiness::{READ, READABLE};
+use super::readiness::{READ, READABLE, WRITE};
 use super::source::Source;
 use super::*;
 use crate::loom::{Arc, thread};
@@ -163,6 +163,44 @@ fn an_abandoned_wait_beside_an_event_takes_nobody_elses_waker() {
         // Neither waker is left behind.
         assert_eq!((std::sync::Arc::strong_count(&first), std::sync::Arc::strong_count(&second)), (1, 1));
         assert_eq!(source.wanted(), 0);
+    });
+}
+
+#[test]
+fn a_wait_that_is_given_up_beside_another_leaves_no_waker_behind() {
+    model(|| {
+        let source = Arc::new(Source::new());
+        let ((first, first_waker), (second, second_waker)) = (Count::new(), Count::new());
+        let key = source.wait(None, None, WRITE, &first_waker).unwrap();
+        let other = {
+            let source = source.clone();
+            thread::spawn(move || source.leave(key))
+        };
+        let key = source.wait(None, None, READ, &second_waker).unwrap();
+        source.leave(key);
+        other.join().unwrap();
+        drop((first_waker, second_waker));
+        assert_eq!((std::sync::Arc::strong_count(&first), std::sync::Arc::strong_count(&second)), (1, 1));
+    });
+}
+
+/// hyper waits twice in a poll: the second time with the waker that lies there, unless an event has taken it.
+#[test]
+fn a_second_wait_with_the_same_waker_beside_an_event_ends() {
+    model(|| {
+        let source = Arc::new(Source::new());
+        let (count, waker) = Count::new();
+        let key = source.wait(None, None, READ, &waker).unwrap();
+        let system = {
+            let source = source.clone();
+            thread::spawn(move || set(&source, READABLE))
+        };
+        let found = source.wait(None, Some(key), READ, &waker).is_err();
+        system.join().unwrap();
+        assert!(found || count.wakes() > 0);
+        source.leave(key);
+        drop(waker);
+        assert_eq!(std::sync::Arc::strong_count(&count), 1);
     });
 }
 

@@ -139,7 +139,10 @@ impl Reactor {
     }
 
     /// Notes what the events say and wakes those whom they concern.
-    pub(super) fn dispatch(&self, mut events: Events) {
+    pub(super) fn dispatch(&self, events: Events) {
+        if events.is_empty() {
+            return self.give_back(events);
+        }
         let mut woken = Woken::new();
         {
             let registry = self.registry.lock();
@@ -150,9 +153,14 @@ impl Reactor {
                 self.rearm(event.token, entry, 0);
             }
         }
+        self.give_back(events);
+        // Drained, because the wakers would be moved as a whole, with all the room that there is for others.
+        woken.drain(..).for_each(wake);
+    }
+
+    fn give_back(&self, mut events: Events) {
         events.clear();
         self.spare.lock().push(events);
-        woken.into_iter().for_each(wake);
     }
 
     /// Where an event disarms the object: asks for the next one if somebody waits.
@@ -177,7 +185,7 @@ impl Reactor {
                 entry.source.set(SHUTDOWN, &mut woken);
             }
         }
-        woken.into_iter().for_each(wake);
+        woken.drain(..).for_each(wake);
     }
 
     /// How many objects are registered.

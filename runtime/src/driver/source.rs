@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::readiness::{ERROR, PRIORITY, READ, READ_CLOSED, SHUTDOWN, WRITE, WRITE_CLOSED};
 use crate::error::{Error, drop_quietly};
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::lock::Mutex;
 use crate::loom::mutant;
 
@@ -28,6 +28,8 @@ use crate::loom::mutant;
 pub(crate) struct Source {
     word: AtomicU64,
     waiters: Mutex<Waiters>,
+    /// How many waiters there are, stored under their lock: whoever has left a waker and reads none knows that it was taken.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +97,7 @@ impl Source {
         Source {
             word: AtomicU64::new(0),
             waiters: Mutex::new(Waiters { next_key: Key::FIRST, ..Waiters::default() }),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -122,13 +125,26 @@ impl Source {
         let mut waiters = self.waiters.lock();
         let now = Seen(u64::from(bits));
         // In the order of their coming: the first to wait is the first to be woken.
-        for waiter in std::mem::take(&mut waiters.list) {
+        let mut index = 0;
+        while let Some(waiter) = waiters.list.get(index) {
             if now.among(waiter.wanted) == 0 {
-                waiters.list.push(waiter);
+                index += 1;
             } else {
-                woken.extend([waiter.waker]);
+                woken.extend([waiters.list.remove(index).waker]);
             }
         }
+        self.count(&waiters);
+    }
+
+    /// To be called where the list has changed, before it is unlocked.
+    fn count(&self, waiters: &Waiters) {
+        // ORDERING: Relaxed; who reads it asks for what it has stored itself, or for something later.
+        self.waiting.store(waiters.list.len(), Ordering::Relaxed);
+    }
+
+    /// Nobody waits, as far as this thread knows; a waker that it has left itself was taken.
+    fn is_deserted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// What those who still wait want.
@@ -187,16 +203,10 @@ impl Source {
         wanted: u8,
         waker: &Waker,
     ) -> Result<Key, io::Result<Seen>> {
-        // Cloned before and dropped after the lock: both are foreign code.
-        let ours = waker.clone();
-        let (key, unused) = {
-            let mut waiters = self.waiters.lock();
-            let key = key.unwrap_or_else(|| waiters.fresh_key());
-            let unused = waiters.put(Waiter { key, wanted, waker: ours });
-            (key, unused)
+        let key = match key.filter(|key| self.renew(*key, wanted, waker)) {
+            Some(key) => key,
+            None => self.put(key, wanted, waker),
         };
-        // It may be another task's: a panic of its destructor is not ours.
-        drop_quietly(unused);
         if mutant!("wait_without_second_look") {
             return Ok(key);
         }
@@ -211,9 +221,40 @@ impl Source {
         }
     }
 
+    /// The waker lies under the key already: hyper waits twice in a poll.
+    fn renew(&self, key: Key, wanted: u8, waker: &Waker) -> bool {
+        if self.is_deserted() {
+            return false;
+        }
+        let mut waiters = self.waiters.lock();
+        let old = waiters.list.iter_mut().find(|old| old.key == key && old.waker.will_wake(waker));
+        old.map(|old| old.wanted = wanted).is_some()
+    }
+
+    /// Leaves the waker under the key, or under one that it gives.
+    fn put(&self, key: Option<Key>, wanted: u8, waker: &Waker) -> Key {
+        // Cloned before and dropped after the lock: both are foreign code.
+        let ours = waker.clone();
+        let (key, unused) = {
+            let mut waiters = self.waiters.lock();
+            let key = key.unwrap_or_else(|| waiters.fresh_key());
+            let unused = waiters.put(Waiter { key, wanted, waker: ours });
+            self.count(&waiters);
+            (key, unused)
+        };
+        // It may be another task's: a panic of its destructor is not ours.
+        drop_quietly(unused);
+        key
+    }
+
     /// Forgets everybody who waits; the object is being closed.
     pub(super) fn abandon(&self) {
-        let list = std::mem::take(&mut self.waiters.lock().list);
+        let list = {
+            let mut waiters = self.waiters.lock();
+            let list = std::mem::take(&mut waiters.list);
+            self.count(&waiters);
+            list
+        };
         // One by one: two destructors that panic at a time would end the process.
         for waiter in list {
             drop_quietly(waiter);
@@ -226,11 +267,22 @@ impl Source {
     }
 
     fn leave_if(&self, key: Key, may: impl Fn(&Waiter) -> bool) {
-        let waiter = {
+        if self.is_deserted() {
+            return;
+        }
+        let late = mutant!("waiters_counted_outside_the_lock");
+        let (waiter, left) = {
             let mut waiters = self.waiters.lock();
             let index = waiters.list.iter().position(|waiter| waiter.key == key && may(waiter));
-            index.map(|index| waiters.list.remove(index))
+            let waiter = index.map(|index| waiters.list.remove(index));
+            if !late {
+                self.count(&waiters);
+            }
+            (waiter, waiters.list.len())
         };
+        if late {
+            self.waiting.store(left, Ordering::Relaxed);
+        }
         // This runs in destructors: a panic of the waker's own ends here.
         drop_quietly(waiter);
     }

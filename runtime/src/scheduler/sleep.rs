@@ -26,7 +26,7 @@ impl Context {
             }
             _ => return false,
         };
-        while since.elapsed() < limit {
+        while !limit.is_zero() && since.elapsed() < limit {
             // A stop is for `sleep` to see, which ends the loop; a search that spins would go round for ever.
             if self.shared.is_stopping() {
                 return false;
@@ -109,14 +109,16 @@ impl Context {
             self.dispatch(found);
             found = self.rest(&rest);
             // Somebody may have failed to wake whom they wanted, and have woken everybody instead.
-            look_again = matches!(rest, Rest::Nap(_)) || shared.has_work();
+            look_again = found.any() || matches!(rest, Rest::Nap(_)) || shared.has_work();
         }
     }
 
     /// Goes on with the core in hand, and with what was found while it was put down.
     fn awake(&self, taken: Taken<Core>, stopping: bool, found: Found, woken: bool) -> Option<Exit> {
         let own = self.own(&taken.core);
-        let empty = taken.core.is_empty() && own.next.is_empty() && !self.shared.has_work();
+        // Asked of all others where it matters.
+        let empty =
+            (stopping || woken) && taken.core.is_empty() && own.next.is_empty() && !self.shared.has_work();
         // A task whose first poll met the stop was bound after the walk: whoever polled it looks again before it leaves.
         let done = stopping && empty && !self.shared.cancel_waiting();
         self.take_up(taken);
