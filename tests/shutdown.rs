@@ -1,7 +1,9 @@
 //! After a runtime is gone everything it had is dropped once, every handle resolves, and nothing was waited for in vain.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -829,5 +831,55 @@ fn a_runtime_in_a_static_is_never_dropped_and_harms_nobody() {
     within(PATIENCE, || {
         let rt = RUNTIME.get_or_init(|| multi(1));
         assert_eq!(rt.block_on(rt.spawn(async { 1 })).unwrap(), 1);
+    });
+}
+
+/// Foreign code may wake a task with a lock in hand that the task's destructor wants: no destructor runs inside of a wake-up
+/// while there is somebody else to run it.
+#[test]
+fn a_wake_that_meets_the_shutdown_runs_no_destructor() {
+    /// Leaves its waker in the list, and wants the list when it goes.
+    struct Listed(Arc<Mutex<Vec<Waker>>>, bool);
+
+    impl std::future::Future for Listed {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            if !std::mem::replace(&mut self.1, true) {
+                self.0.lock().push(cx.waker().clone());
+            }
+            Poll::Pending
+        }
+    }
+
+    impl Drop for Listed {
+        fn drop(&mut self) {
+            drop(self.0.lock());
+        }
+    }
+
+    const TASKS: usize = 20_000;
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let list = Arc::new(Mutex::new(Vec::new()));
+        for _ in 0..TASKS {
+            drop(rt.spawn(Listed(list.clone(), false)));
+        }
+        until(|| list.lock().len() == TASKS);
+        let (over, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let waker = {
+            let (over, rounds, list) = (over.clone(), rounds.clone(), list.clone());
+            thread::spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    // The last first, which the shutdown comes to last.
+                    list.lock().iter().rev().for_each(Waker::wake_by_ref);
+                    rounds.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        until(|| rounds.load(Ordering::SeqCst) > 0);
+        drop(rt);
+        over.store(true, Ordering::SeqCst);
+        waker.join().unwrap();
     });
 }

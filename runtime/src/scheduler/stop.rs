@@ -39,7 +39,12 @@ impl Shared {
     }
 
     /// From here on whatever is dequeued fails; tasks that wait are dequeued.
+    ///
+    /// Until this is done nobody else fails what they push: whoever wakes a task may have a lock in hand that the destructor
+    /// of another one wants.
     pub(crate) fn stop(&'static self) {
+        self.has_stopper.store(true, Ordering::Relaxed);
+        // ORDERING: Release, pairs with the load in `inject`.
         self.phase.store(STOPPING, Ordering::Release);
         // ORDERING: pairs with the fence in `Idle::submitted`: a submitter reads the new phase after its push, or the
         // workers, which come after this fence, see the push.
@@ -47,6 +52,11 @@ impl Shared {
         self.cancel_waiting();
         self.driver.close();
         self.wake_everybody();
+        // ORDERING: Relaxed; the fence that follows pairs with the one in `inject`: who has still seen the stopper has pushed
+        // before it looks.
+        if !mutant!("stopper_never_leaves") {
+            self.has_stopper.store(false, Ordering::Relaxed);
+        }
         // As every submission: those that are awake may have looked already, and a worker may have no thread yet.
         self.idle.submitted();
         self.offer_work();
