@@ -297,6 +297,23 @@ fn a_refused_submission_is_no_failure_that_nobody_saw() {
 }
 
 #[test]
+fn a_job_that_the_shutdown_fails_is_no_failure_that_nobody_saw() {
+    within(PATIENCE, || {
+        let (handler, seen) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let pool = pool(&rt, 1);
+        let (first, release) = blocked(&pool);
+        drop(pool.submit(|| ()).unwrap());
+        rt.shutdown_background();
+        drop(release);
+        first.wait().unwrap();
+        runtime::block_on(pool.shutdown(true, false));
+        drop((pool, first));
+        assert!(seen.recv().is_err());
+    });
+}
+
+#[test]
 fn submissions_from_many_threads_are_all_answered() {
     within(PATIENCE, || {
         let rt = single();

@@ -147,6 +147,15 @@ fn an_abandoned_wait_is_not_woken_and_keeps_no_waker() {
 }
 
 #[test]
+fn an_abandoned_wait_that_owned_the_last_token_is_not_woken() {
+    let (count, waker) = CountingWaker::new();
+    let mut wait = Box::pin(CancelToken::new().cancelled_owned());
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop((wait, waker));
+    assert_eq!((count.wakes(), Arc::strong_count(&count)), (0, 1));
+}
+
+#[test]
 fn a_waker_that_uses_the_token_or_panics_harms_nobody() {
     struct Hostile(CancelToken);
     impl Wake for Hostile {

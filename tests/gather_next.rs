@@ -13,7 +13,8 @@ use runtime::{
     AsCompleted, Runtime, Task, When, as_completed, map_concurrent, shield, spawn, wait, wait_for,
 };
 use runtime_tests::{
-    CountingWaker, Counts, Gate, PATIENCE, on_each, poll_once, promptly, settle, single, within,
+    CountingWaker, Counts, Deed, Gate, Hostile, Op, PATIENCE, on_each, poll_once, promptly, settle, single,
+    within,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -462,6 +463,27 @@ fn a_next_of_as_completed_that_is_dropped_leaves_no_waker() {
         let _entered = rt.enter();
         let mut results = as_completed([spawn(pending::<()>())]);
         assert!(leaves_no_waker(results.next()));
+    });
+}
+
+/// The result comes between the two looks, while the waker is cloned.
+#[test]
+fn a_next_that_finds_a_result_at_its_second_look_leaves_no_waker() {
+    within(PATIENCE, || {
+        let (rt, gate) = (single(), Gate::new());
+        let passing = gate.clone();
+        let mut results =
+            as_completed([rt.spawn(pending::<()>()), rt.spawn(async move { passing.pass().await })]);
+        let handle = rt.handle().clone();
+        let meddle = move || {
+            gate.open();
+            handle.block_on(settle());
+        };
+        let (hostile, waker) = Hostile::new(Op::Clone, Deed::Meddle, Arc::new(meddle), Vec::new());
+        let mut next = Box::pin(results.next());
+        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        drop((next, waker));
+        assert_eq!((hostile.deeds(), Arc::strong_count(&hostile)), (1, 1));
     });
 }
 

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::task::Context;
 use std::thread::{self, ThreadId};
 
 use runtime::task::{Builder, LocalSet, spawn_local, yield_now};
-use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, promptly, within};
+use runtime_tests::{CountingWaker, Counts, Gate, PATIENCE, multi, on_each, promptly, within};
 
 /// Lets the set around it have a few turns, which it has when what it runs waits.
 async fn turns() {
@@ -348,5 +350,21 @@ fn a_local_task_that_is_woken_here_wakes_a_nested_call_that_drives_its_set() {
             }));
         }));
         assert_eq!(set.live_tasks(), 0);
+    });
+}
+
+#[test]
+fn a_set_that_has_ended_keeps_no_waker() {
+    on_each(|_| {
+        let mut set = LocalSet::new();
+        let (count, waker) = CountingWaker::new();
+        let gate = Gate::new();
+        let passing = gate.clone();
+        drop(set.spawn_local(async move { passing.pass().await }));
+        assert!(Pin::new(&mut set).poll(&mut Context::from_waker(&waker)).is_pending());
+        gate.open();
+        assert!(Pin::new(&mut set).poll(&mut Context::from_waker(&waker)).is_ready());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&count), 1);
     });
 }

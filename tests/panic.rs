@@ -586,6 +586,29 @@ fn a_failure_that_somebody_sees_shuts_nothing_down() {
     });
 }
 
+/// What goes while a task unwinds is nobody's failure, though it holds promises that nobody has kept.
+#[test]
+fn what_a_panic_takes_along_is_no_failure_of_its_own() {
+    use runtime::{BlockingPool, CancelToken};
+
+    let bystanders: [fn() -> Box<dyn std::any::Any>; 3] = [
+        || Box::new(CancelToken::new()),
+        || Box::new(BlockingPool::new(1)),
+        || Box::new(runtime::spawn(std::future::pending::<()>()).shared()),
+    ];
+    for bystander in bystanders {
+        within(PATIENCE, move || {
+            let rt = Runtime::builder().unobserved(UnobservedPolicy::Shutdown).build().unwrap();
+            let task = rt.spawn(async move {
+                let _taken_along = bystander();
+                panic!("quiet: seen")
+            });
+            assert!(task.wait().map(drop::<()>).unwrap_err().is_panic());
+            assert_eq!(rt.spawn(async { 1 }).wait().unwrap(), 1);
+        });
+    }
+}
+
 #[test]
 fn a_process_that_aborts_on_a_failure_nobody_saw_reports_it_first() {
     use std::os::unix::process::ExitStatusExt;

@@ -73,3 +73,15 @@ fn a_task_may_share_its_own_handle() {
         assert!(received.try_recv().is_err(), "nothing went wrong");
     });
 }
+
+#[test]
+fn the_end_of_the_runtime_is_no_failure_that_nobody_saw() {
+    within(PATIENCE, || {
+        let (handler, seen) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let future = rt.spawn(pending::<()>()).shared();
+        drop(rt);
+        drop(future);
+        assert!(seen.recv().is_err());
+    });
+}

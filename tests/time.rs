@@ -410,6 +410,28 @@ fn advance_moves_the_clock_by_exactly_that_and_lets_the_due_tasks_run() {
 }
 
 #[test]
+fn what_sleeps_already_when_the_clock_is_stopped_wakes_exactly() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let deadline = time::now() + HOUR;
+            let sleep = runtime::spawn(time::sleep_until(deadline));
+            let (called, heard) = mpsc::channel();
+            let call = Handle::current().call_at(deadline, move || called.send(time::now()).unwrap());
+            turn().await;
+            time::pause();
+            time::advance(deadline - time::now() - NS).await;
+            turn().await;
+            assert!(!sleep.is_finished() && heard.try_recv().is_err());
+            time::advance(NS).await;
+            turn().await;
+            assert!(sleep.is_finished());
+            assert_eq!(heard.try_recv(), Ok(deadline));
+            drop(call);
+        });
+    });
+}
+
+#[test]
 fn a_clock_that_goes_on_does_so_from_where_it_stood() {
     on_each(|rt| {
         rt.block_on(async {

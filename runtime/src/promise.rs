@@ -93,6 +93,8 @@ pub use state::{InvalidState, State};
 /// ```
 pub struct Promise<T> {
     cell: Arc<Cell<T>>,
+    /// See [`inner`](Self::inner).
+    is_inner: bool,
 }
 
 impl<T: Send + Sync + 'static> Promise<T> {
@@ -109,7 +111,16 @@ impl<T: Send + Sync + 'static> Promise<T> {
     pub fn new() -> (Promise<T>, Future<T>) {
         let cell = Arc::new(Cell::pending(Location::caller()));
         let future = Future::adopt(cell.clone());
-        (Promise { cell }, future)
+        (Promise { cell, is_inner: false }, future)
+    }
+
+    /// A promise inside of something that users hold, and drop whenever they unwind: that it breaks is no failure of a
+    /// producer.
+    #[track_caller]
+    pub(crate) fn inner() -> (Promise<T>, Future<T>) {
+        let (mut promise, future) = Promise::new();
+        promise.is_inner = true;
+        (promise, future)
     }
 
     /// One more reader. If there was none left, the promise is no longer [closed](Self::is_closed).
@@ -213,6 +224,11 @@ impl<T: Send + Sync + 'static> Promise<T> {
     ) {
         let result = catch_unwind(AssertUnwindSafe(|| f().map_err(|error| exception_of(error.into()))))
             .unwrap_or_else(|payload| Err(Error::panicked(payload)));
+        self.set_or_report(result);
+    }
+
+    /// As [`set`](Self::set). A result that comes too late goes; a panic of its producer is reported.
+    pub(crate) fn set_or_report(&self, result: Result<T, Error>) {
         if let Err(InvalidState { value: Err(error), .. }) = self.set(result) {
             if error.is_panic() {
                 self.cell.report_here(error);
@@ -316,7 +332,7 @@ fn exception_of(exception: BoxError) -> Error {
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         if self.cell.state() == State::Pending {
-            let failure = Failure::broken(std::thread::panicking());
+            let failure = Failure::broken(!self.is_inner && std::thread::panicking());
             if let Ok(claim) = Claim::take(&self.cell) {
                 claim.settle(Err(failure));
             }

@@ -36,7 +36,7 @@ impl Node {
     }
 
     fn new(parent: Option<(Arc<Node>, u64)>, deadline: Option<Instant>) -> Self {
-        let (promise, event) = Promise::new();
+        let (promise, event) = Promise::inner();
         Node {
             cancelled: AtomicBool::new(false),
             links: Mutex::new(Links::default()),

@@ -87,8 +87,9 @@ impl CancelWait for Cancelled<'_> {
 /// The future of [`CancelToken::cancelled_owned`](super::CancelToken::cancelled_owned). It keeps the token alive.
 #[must_use = "futures do nothing unless awaited"]
 pub struct CancelledOwned {
-    node: Arc<Node>,
+    /// Before the node, whose end would wake it.
     wait: Wait,
+    node: Arc<Node>,
 }
 
 impl CancelledOwned {

@@ -73,6 +73,9 @@ pub(crate) struct Clock {
     hands: Mutex<Hands>,
 }
 
+/// The last time there is, `u64::MAX`, never comes.
+const LAST: u64 = u64::MAX - 1;
+
 #[derive(Debug, Default)]
 struct Hands {
     /// Where the clock stands still.
@@ -84,14 +87,14 @@ struct Hands {
 impl Hands {
     fn now(&self) -> u64 {
         let (shown, then) = self.set;
-        self.stopped_at.unwrap_or_else(|| real().saturating_sub(then).saturating_add(shown))
+        let running = || real().saturating_sub(then).saturating_add(shown).min(LAST);
+        self.stopped_at.unwrap_or_else(running)
     }
 
     /// Moves a clock that stands still on to `time`; false if it is going. Never moves it back.
     fn advance_to(&mut self, time: u64) -> bool {
         let Some(stopped_at) = &mut self.stopped_at else { return false };
-        // The last time there is never comes.
-        *stopped_at = time.clamp(*stopped_at, u64::MAX - 1);
+        *stopped_at = time.clamp(*stopped_at, LAST);
         true
     }
 }
@@ -192,6 +195,20 @@ mod tests {
         assert_eq!(clock.now(), stopped_at + 10 * YEAR);
         assert!(clock.advance_if(stopped_at, || true));
         assert_eq!(clock.now(), stopped_at + 10 * YEAR, "never back");
+    }
+
+    #[test]
+    fn a_clock_at_its_end_can_be_set_going_stopped_and_moved() {
+        let clock = Clock::new();
+        clock.pause();
+        clock.advance_if(u64::MAX, || true);
+        let end = clock.now();
+        clock.resume();
+        let passed = real();
+        while real() == passed {}
+        assert!(clock.pause());
+        assert!(clock.advance_if(u64::MAX, || true));
+        assert_eq!(clock.now(), end, "the last time there is never comes");
     }
 
     #[test]

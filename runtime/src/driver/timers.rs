@@ -138,9 +138,12 @@ impl Timers {
         Some(Armed { deadline, key, phase, shard: index })
     }
 
-    /// Keeps the deadlines of new timers as they are, without slack: the clock is a virtual one.
+    /// Keeps the deadlines of new timers as they are, without slack: the clock is a virtual one. Whoever waits already is
+    /// woken, and finds its timer gone, to arm another.
     pub(crate) fn set_exact(&self) {
-        self.exact.store(true, Ordering::Relaxed);
+        if !self.exact.swap(true, Ordering::Relaxed) {
+            self.wake_everybody();
+        }
     }
 
     /// True if the timer went off: its waker was woken, or is about to be.
@@ -282,13 +285,18 @@ impl Timers {
         if self.phase.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_err() {
             return;
         }
-        let mut lost = Vec::new();
+        self.wake_everybody();
+    }
+
+    /// Takes all timers out, and wakes those who wait for them.
+    fn wake_everybody(&self) {
+        let mut woken = Vec::new();
         for shard in &self.shards {
             let mut wheel = shard.wheel.lock();
-            wheel.clear(&mut lost);
+            wheel.clear(&mut woken);
             shard.next.store(u64::MAX, Ordering::Relaxed);
             drop(wheel);
-            lost.drain(..).for_each(wake);
+            woken.drain(..).for_each(wake);
         }
     }
 

@@ -84,11 +84,10 @@ impl Board {
         let new = waker.clone();
         let mut chalk = self.0.lock();
         let number = chalk.ended.pop_front();
-        // A waker that is left needlessly costs one wake-up; one that is not left could cost the last.
-        let old = chalk.waiting.replace(new);
+        let unused = if number.is_some() { Some(new) } else { chalk.waiting.replace(new) };
         drop(chalk);
         // It may be another awaiter's: a panic of its destructor is not ours.
-        drop_quietly(old);
+        drop_quietly(unused);
         number.map_or(Poll::Pending, Poll::Ready)
     }
 

@@ -74,7 +74,7 @@ fn announce(end: Option<Promise<()>>) {
 
 impl Queue {
     pub(super) fn new(runtime: Handle, most: usize) -> Arc<Self> {
-        let (end, ended) = Promise::new();
+        let (end, ended) = Promise::inner();
         let state = State { waiting: BTreeMap::new(), next: 0, working: 0, closed: false, end: Some(end) };
         Arc::new(Queue { runtime, birth: Birth::now(), most, state: Mutex::new(state), ended })
     }

@@ -37,9 +37,13 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A failure that was set by somebody on this thread.
+    /// A failure that was set by somebody on this thread. The end of a runtime is none that anybody need look at.
     pub(super) fn new(error: Error) -> Self {
-        let outcome = if error.is_cancelled() { Outcome::CANCELLED } else { Outcome::FAILED };
+        let outcome = match () {
+            () if error.is_cancelled() => Outcome::CANCELLED,
+            () if error.is_shutdown() => Outcome::FAILED_QUIETLY,
+            () => Outcome::FAILED,
+        };
         Failure { error, executor: context::executor(), outcome }
     }
 

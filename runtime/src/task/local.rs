@@ -367,7 +367,11 @@ impl Future for LocalSet {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _entered = Entered::new(&self.queue);
         self.queue.turn(DriverKey::SET, cx);
-        if self.queue.live.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        if self.queue.live.get() > 0 {
+            return Poll::Pending;
+        }
+        self.queue.remote.leave(DriverKey::SET);
+        Poll::Ready(())
     }
 }
 

@@ -26,7 +26,7 @@ impl<T: Send + Sync + 'static> Task<T> {
     /// ```
     #[track_caller]
     pub fn shared(self) -> Future<T> {
-        let (promise, future) = Promise::new();
+        let (promise, future) = Promise::inner();
         Arc::new(Forward { state: Mutex::new(State::Waiting(self, promise)) }).poll();
         future
     }
@@ -71,9 +71,8 @@ impl<T: Send + Sync + 'static> Forward<T> {
                 return self.finish();
             }
             if let Poll::Ready(output) = task.poll_output(&mut cx) {
-                // A reader that has cancelled just now wins, and the output goes.
-                drop(promise.set(output));
-                return self.finish();
+                self.finish();
+                return promise.set_or_report(output);
             }
             let mut state = self.state.lock();
             if matches!(*state, State::Woken) {
