@@ -202,17 +202,20 @@ impl Unobserved {
         &self.error
     }
 
-    /// The task that failed; `None` if it was a [`Future`](crate::Future) that nobody read.
+    /// The task that failed; `None` for a [`Future`](crate::Future) that nobody read, a done callback, a child of a
+    /// [group](crate::task_group()) that was dropped or has forgiven it, and a waker in a
+    /// [`CapacityLimiter`](crate::CapacityLimiter).
     pub fn task_id(&self) -> Option<TaskId> {
         self.task.as_ref().map(|(id, _)| *id)
     }
 
-    /// The name given to the task.
+    /// The name given to the task, if [`task_id`](Self::task_id) says which it was.
     pub fn task_name(&self) -> Option<&str> {
         self.task.as_ref()?.1.as_deref()
     }
 
-    /// Where the task was spawned or the promise was made.
+    /// Where the task was spawned or the promise was made; where a task's callback was added, and where the group or the
+    /// limiter was made. For a callback of a future that is where its promise was made.
     pub fn location(&self) -> &'static Location<'static> {
         self.location
     }

@@ -238,7 +238,8 @@ impl Handle {
         Handle::of(scheduler::entered()?)
     }
 
-    /// Spawns a task on this runtime; see [`spawn`](crate::spawn()).
+    /// Spawns a task on this runtime; see [`spawn`](crate::spawn()). If no thread can be had the task resolves with the
+    /// system's error.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
@@ -277,6 +278,12 @@ impl Handle {
     }
 
     /// Runs a future on this thread until it is ready; see [`Runtime::block_on`](crate::Runtime::block_on).
+    ///
+    /// Once the runtime is shut down the future is polled on, and what it spawns there fails with
+    /// [`is_shutdown`](crate::Error::is_shutdown).
+    ///
+    /// # Panics
+    /// If the future does, or in a process that was forked off while the runtime was there.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = self.enter();
@@ -284,7 +291,7 @@ impl Handle {
     }
 
     /// Calls `f` on the runtime, soon. Calls from different threads have no order among them; a panic of `f` is
-    /// reported as that of a detached task.
+    /// reported as that of a detached task. If the runtime is shut down before, `f` is dropped and never called.
     #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce() + Send + 'static) {
         drop(self.shared().spawn(async move { f() }, (), Location::caller()));

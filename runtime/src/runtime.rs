@@ -41,7 +41,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// A runtime with default options: as many workers as processors that the process may use.
+    /// A runtime with default options: as many workers as processors that the process may use, or as the environment
+    /// variable `RUNTIME_WORKER_THREADS` says.
     ///
     /// # Panics
     /// With the reason, if it cannot be built; [`Builder::build`] gives it as an error.
@@ -69,11 +70,18 @@ impl Runtime {
     ///
     /// A task that blocks its thread, and that happens to run on this one, holds up `future` until its poll returns; the
     /// monitor helps other tasks only. What must not wait belongs into a task, and only the call waits then.
+    ///
+    /// Once the runtime is shut down the future is polled on, and what it spawns there fails with
+    /// [`is_shutdown`](crate::Error::is_shutdown).
+    ///
+    /// # Panics
+    /// If the future does, or in a process that was forked off while the runtime was there.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.handle.block_on(future)
     }
 
-    /// Spawns a task on this runtime; see [`spawn`](crate::spawn()).
+    /// Spawns a task on this runtime; see [`spawn`](crate::spawn()). If no thread can be had the task resolves with the
+    /// system's error.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where

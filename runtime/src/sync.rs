@@ -18,9 +18,9 @@
 //! For a value with many readers, or with an error in its place, there is [`Promise`](crate::Promise). A lock that is not
 //! held across an await is better one of the standard library or of parking_lot.
 //!
-//! All but [`Condvar`] are tokio's own types, from its feature `sync`, which needs nothing of tokio's runtime: a library that
-//! takes or gives a `tokio::sync::mpsc::Sender` takes and gives these. They work in any task, in
-//! [`block_on`](crate::block_on()), and between runtimes.
+//! All but [`Condvar`] and `mpmc`, which is async-channel, are tokio's own types, from its feature `sync`, which needs nothing
+//! of tokio's runtime: a library that takes or gives a `tokio::sync::mpsc::Sender` takes and gives these. They work in any
+//! task, in [`block_on`](crate::block_on()), and between runtimes.
 //!
 //! ```
 //! use runtime::sync::mpsc;

@@ -37,7 +37,10 @@ pub mod coop {
 /// It runs on the runtime that the thread stands in, or else on the process-wide default one, which is built if need
 /// be: this works in `main`, in a plain thread, in a task of another executor. The future is never polled by this call.
 /// Dropping the handle detaches the task. On a runtime that is shut down the task resolves with
-/// [`is_shutdown`](crate::Error::is_shutdown).
+/// [`is_shutdown`](crate::Error::is_shutdown); on one for which no thread can be had, with the system's error.
+///
+/// # Panics
+/// If the default runtime is needed and cannot be built, with the reason.
 ///
 /// ```
 /// let tasks: Vec<_> = (0..10).map(|n| runtime::spawn(async move { n * n })).collect();
@@ -74,7 +77,11 @@ where
 /// Runs code that blocks on a thread where it may, and gives the handle to its output.
 ///
 /// The thread stands in the runtime. A job that is cancelled while it waits for a thread never runs; its handle resolves
-/// when its turn comes. One that runs goes on to its end. If the system refuses a thread and none exists, the task resolves with the system's error.
+/// when its turn comes. One that runs goes on to its end. If the system refuses a thread and none exists, the task resolves
+/// with the system's error.
+///
+/// # Panics
+/// If the default runtime is needed and cannot be built, with the reason.
 ///
 /// ```
 /// let text = runtime::spawn_blocking(|| std::fs::read_to_string("Cargo.toml"));
@@ -139,7 +146,10 @@ impl<T> Task<T> {
     /// Calls `callback` on the current runtime once the task has ended, also if it has already.
     ///
     /// Callbacks of one task run one after the other, in the order in which they were added; a panic of one is reported
-    /// and the next one runs.
+    /// and the next one runs. If that runtime is shut down before, `callback` is dropped and never called.
+    ///
+    /// # Panics
+    /// If the default runtime is needed and cannot be built, with the reason.
     ///
     /// ```
     /// let (sender, receiver) = std::sync::mpsc::channel();
@@ -159,7 +169,11 @@ impl<T: Send + Sync + 'static> promise::Future<T> {
     /// Calls `callback` on the current runtime once the future is done, also if it is already.
     ///
     /// Callbacks of one future run one after the other, in the order in which they were added, and never inside
-    /// `set_result`; a panic of one is reported and the next one runs.
+    /// `set_result`; a panic of one is reported and the next one runs. If that runtime is shut down before, `callback` is
+    /// dropped and never called.
+    ///
+    /// # Panics
+    /// If the default runtime is needed and cannot be built, with the reason.
     ///
     /// ```
     /// let (sender, receiver) = std::sync::mpsc::channel();

@@ -1,11 +1,12 @@
 //! Sleeping, timeouts, intervals, and a clock that tests can stop and move.
 //!
 //! - **Never early.** A timer ends at or after its deadline, which is kept to the nanosecond. On a runtime with time to
-//!   spare it is late by at most a millisecond, and short waits by less: a deadline is rounded up by a 64th of the wait
-//!   at most, so that long timers that end at about the same time share one wake-up.
+//!   spare it is late by at most a millisecond, and short waits by less: a deadline is rounded up by a microsecond or a
+//!   64th of the wait, whichever is more, and by about half a millisecond at most, so that long timers that end at about
+//!   the same time share one wake-up.
 //! - **Any length.** Each [`Duration`] and each [`Instant`] is valid everywhere, [`Duration::MAX`] included; what is
-//!   further away than 584 years after the start of the process never ends. Correctness does not depend on how long the
-//!   process has been up.
+//!   further away than about 574 years after the start of the process never ends. Correctness does not depend on how
+//!   long the process has been up.
 //! - **Anywhere.** As with [`spawn`](crate::spawn()), there is always a runtime: outside of any the default one keeps
 //!   the time. A timer may be moved between tasks, runtimes and executors; it wakes whoever polled it last, by
 //!   the clock of the runtime in which that was. If the runtime that keeps its time is shut down, it wakes who waits and goes on
@@ -15,9 +16,9 @@
 //! [`pause`] stops the clock of the runtime that the thread stands in;
 //! [`Builder::start_paused`](crate::Builder::start_paused) and `#[runtime::test(start_paused = true)]` start with it
 //! stopped. While it stands still, and whenever the runtime has nothing to do (no task that could run, no blocking job),
-//! it jumps to the next deadline: a test that sleeps for a day takes no time. [`advance`] moves it by hand. This works
-//! on every runtime, whatever its number of workers. The clock is the runtime's own, and what [`now`] gives; the
-//! system's goes on.
+//! it jumps to the next deadline: a test that sleeps for a day takes no time. Input that has not arrived is nothing to do: a
+//! [`timeout()`] around a read of a socket may elapse at once. [`advance`] moves the clock by hand. This works on every
+//! runtime, whatever its number of workers. The clock is the runtime's own, and what [`now`] gives; the system's goes on.
 //!
 //! ```
 //! use std::time::Duration;

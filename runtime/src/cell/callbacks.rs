@@ -37,7 +37,7 @@ impl TaskOutcome {
         self.error.is_none()
     }
 
-    /// Why there is no value: the task was cancelled, panicked, or the runtime was shut down.
+    /// Why there is no value: the task was cancelled, panicked, the runtime was shut down, or the system refused it a thread.
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
     }

@@ -25,7 +25,7 @@ use crate::parker::{self, Parker};
 /// A coroutine that the runtime is running, and the right to its output.
 ///
 /// Awaiting it moves the output out: `Ok` with the value, or the [`Error`] that says whether the task was cancelled,
-/// panicked, or the runtime was shut down.
+/// panicked, the runtime was shut down, or the system refused it a thread.
 ///
 /// - **Drop** detaches: the task goes on. A panic that nobody can see any more is then reported once to
 ///   [`Builder::on_unobserved`](crate::Builder::on_unobserved). See [`abort_on_drop`](Self::abort_on_drop).
@@ -242,9 +242,7 @@ impl<T> Task<T> {
 
     /// Gives the waker back that waits for the task, if there is one: nobody is woken when it ends.
     pub(crate) fn stop_waiting(&mut self) {
-        if self.header().state.has_waiter() && self.header().state.unset_waiter() {
-            drop(self.empty_slot());
-        }
+        self.withdraw();
     }
 
     /// Why the task has ended without a value, if it has, without taking it.
@@ -259,7 +257,8 @@ impl<T> Task<T> {
     /// Blocks this thread until the task has finished, and gives its output.
     ///
     /// # Panics
-    /// On a thread of a runtime that is polling a task, which has to await instead.
+    /// Inside a task, and in a future given to `block_on`, such as the body of `main`: there await the task. In
+    /// [`block_in_place`](crate::task::block_in_place) it may be called.
     #[track_caller]
     pub fn wait(mut self) -> Result<T, Error> {
         forbid_blocking("Task::wait", "await the task");

@@ -9,9 +9,9 @@ use crate::error::Error;
 
 /// Waits for all tasks, and gives their values in the order of the arguments, or the first failure.
 ///
-/// A task fails if it panics, is cancelled, or its runtime is shut down. At the first failure the other tasks are
-/// cancelled, and the call returns only once they have ended and their destructors ran: nothing of it is left. (asyncio
-/// leaves them running.) A value of type `Result` is a value, whatever it says; flatten it, or use
+/// A task fails if it panics, is cancelled, its runtime is shut down, or no thread can be had for it. At the first failure
+/// the other tasks are cancelled, and the call returns only once they have ended and their destructors ran: nothing of it
+/// is left. (asyncio leaves them running.) A value of type `Result` is a value, whatever it says; flatten it, or use
 /// [`gather_settled`](super::gather_settled) to see each.
 ///
 /// The tasks belong to the call from the moment it is made; no tasks give an empty list. A completion costs the same

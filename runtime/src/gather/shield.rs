@@ -14,7 +14,10 @@ use crate::task::spawn_at;
 /// - **Panic** of the future is the error; if nobody waits any more it is reported as that of a detached task.
 ///
 /// # Errors
-/// If the future panics, or the runtime is shut down.
+/// If the future panics, the runtime is shut down, or no thread can be had.
+///
+/// # Panics
+/// If the default runtime is needed and cannot be built, with the reason.
 ///
 /// ```
 /// use std::time::Duration;

@@ -10,17 +10,21 @@ use crate::error::Error;
 /// Runs each future as a task, at the same time, and gives a tuple of their values, or a failure.
 ///
 /// Gives a future, whose output is `Result<(A, B, ..), Error>`; the tasks start at once, whether it is awaited or not.
-/// A task fails if it panics or its runtime is shut down. At the first failure the others are cancelled, and the result is
-/// there once they have ended and their destructors ran. A future whose output is a `Result` has not failed by giving
-/// `Err`: that is a value in the tuple. Therefore pass coroutines and not a [`Task`](crate::Task), which is a future of a
-/// `Result` as well. Of several tasks that have failed since the last look it is the failure of the first argument that
-/// is given. Up to 12 futures, which have to be `Send` and `'static`. For any number of
-/// tasks see [`gather_all`](crate::gather_all()); to wait in one task, with futures that borrow, [`join!`](crate::join).
+/// A task fails if it panics, its runtime is shut down, or no thread can be had for it. At the first failure the others
+/// are cancelled, and the result is there once they have ended and their destructors ran. A future whose output is a
+/// `Result` has not failed by giving `Err`: that is a value in the tuple. Therefore pass coroutines and not a
+/// [`Task`](crate::Task), which is a future of a `Result` as well. Of several tasks that have failed since the last look
+/// it is the failure of the first argument that is given. Up to 12 futures, which have to be `Send` and `'static`. For
+/// any number of tasks see [`gather_all`](crate::gather_all()); to wait in one task, with futures that borrow,
+/// [`join!`](crate::join).
 ///
 /// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; values that are there are dropped. So are
 ///   those that run when a later argument panics or leaves the function (`?`).
 /// - **Panic** of a future is its task's failure. One that comes after the first failure is reported as that of a
 ///   detached task.
+///
+/// # Panics
+/// If it is polled after it was ready. At once, if the default runtime is needed and cannot be built.
 ///
 /// ```
 /// # runtime::block_on(async {

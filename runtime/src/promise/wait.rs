@@ -12,7 +12,9 @@ impl<T> Future<T> {
     /// Blocks this thread until there is a result.
     ///
     /// # Panics
-    /// Inside a task, even if there is a result already: the thread has other tasks to run. Await the future there.
+    /// Inside a task, and in a future given to `block_on`, such as the body of `main`, even if there is a result already: the
+    /// thread has other tasks to run. Await the future there. In [`block_in_place`](crate::task::block_in_place) it may be
+    /// called.
     ///
     /// ```
     /// let (promise, future) = runtime::Promise::new();
@@ -30,7 +32,9 @@ impl<T> Future<T> {
     /// Any duration is valid. A result that is there at the deadline is given.
     ///
     /// # Panics
-    /// Inside a task, even if there is a result already: the thread has other tasks to run. Await the future there.
+    /// Inside a task, and in a future given to `block_on`, such as the body of `main`, even if there is a result already: the
+    /// thread has other tasks to run. Await the future there. In [`block_in_place`](crate::task::block_in_place) it may be
+    /// called.
     ///
     /// ```
     /// use std::time::Duration;

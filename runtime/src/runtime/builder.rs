@@ -168,7 +168,8 @@ impl Builder {
     /// few milliseconds while any worker is awake, more often while a task waits behind a poll or polls have
     /// been long, and sleeps while none is.
     ///
-    /// On a [`current_thread`](Self::current_thread) runtime nothing can be passed on; there it only reports.
+    /// On a [`current_thread`](Self::current_thread) runtime nothing can be passed on; there it only reports. Without the
+    /// monitor there are no reports either, whatever [`stall_threshold`](Self::stall_threshold) says.
     pub fn monitor(mut self, on: bool) -> Self {
         self.no_monitor = !on;
         self
@@ -178,8 +179,8 @@ impl Builder {
     /// 100 ms in builds with debug assertions, and no reports in others, nor on a
     /// [`current_thread`](Self::current_thread) runtime, for which a threshold means one thread.
     ///
-    /// A poll that goes on is reported again when it has taken ten times as long; all polls together are reported at most
-    /// ten times a second.
+    /// A poll that goes on is reported again when it has taken ten times as long. Of all polls together there may be ten
+    /// reports at once, and then at most ten a second.
     pub fn stall_threshold(mut self, threshold: impl Into<Option<Duration>>) -> Self {
         self.stall_threshold = Some(threshold.into());
         self
@@ -216,7 +217,9 @@ impl Builder {
     /// Builds the runtime.
     ///
     /// # Errors
-    /// `InvalidInput`, naming the option and the value, for one that makes no sense.
+    /// `InvalidInput`, naming the option and the value, for one that makes no sense; so for the environment variable
+    /// `RUNTIME_WORKER_THREADS`, which is read where neither [`worker_threads`](Self::worker_threads) nor
+    /// [`current_thread`](Self::current_thread) is set.
     pub fn build(self) -> io::Result<Runtime> {
         let handle = Handle { inner: Inner::start(self.config()?) };
         Ok(Runtime::with_handle(handle))
