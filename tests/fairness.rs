@@ -1,13 +1,13 @@
 //! Every runnable task has its turn within a number of polls that can be stated.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use runtime::Runtime;
 use runtime::task::{coop, yield_now};
-use runtime_tests::{Counts, Gate, PATIENCE, settle, single, until, within};
+use runtime_tests::{Counts, Gate, PATIENCE, settle, single, within};
 
 /// Workers without a monitor: if the system does not run a worker's thread for a while, it looks stuck, and its tasks are
 /// moved to others. Turns are counted here as one worker gives them.
@@ -84,34 +84,46 @@ fn a_victim_beside_a_ping_pong_pair_is_polled_within_a_bound() {
 
 #[test]
 fn a_task_injected_under_full_local_load_is_polled_within_a_bound() {
+    /// Tasks that are always runnable.
+    const LOAD: usize = 10;
+    /// A worker looks at the injector at every eighth pick: `HOUSEKEEPING` of the scheduler.
+    const PICKS: usize = 8;
     within(PATIENCE, || {
         let rt = unwatched(1);
-        let (load, gate) = (Counts::new(), Gate::new());
-        for _ in 0..10 {
-            drop(rt.spawn(load.watch(async {
+        let load = Counts::new();
+        let (hold, meeting) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
+        for _ in 0..LOAD {
+            let (hold, meeting) = (hold.clone(), meeting.clone());
+            drop(rt.spawn(load.watch(async move {
                 loop {
+                    if hold.swap(false, Ordering::SeqCst) {
+                        // It begins to stand still, and goes on.
+                        meeting.wait();
+                        meeting.wait();
+                    }
                     yield_now().await;
                 }
             })));
         }
-        until(|| load.polls() > 100);
+        // Each round stops the worker somewhere else between two looks.
         for _ in 0..50 {
-            let watched = load.clone();
-            let passing = gate.clone();
+            let (woken, woken_at) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+            let (waiting, before, watched) = (woken.clone(), woken_at.clone(), load.clone());
             // The task itself says how many polls went by since it was woken from this thread.
-            let (woken_at, woken) = (Arc::new(AtomicUsize::new(0)), Gate::new());
-            let (seen, waiting) = (woken_at.clone(), woken.clone());
             let task = rt.spawn(async move {
                 waiting.pass().await;
-                let _ = &passing;
-                watched.polls() - seen.load(Ordering::SeqCst)
+                watched.polls() - before.load(Ordering::SeqCst)
             });
             drop(woken.waker());
+            hold.store(true, Ordering::SeqCst);
+            meeting.wait();
+            // The only worker is in the poll of another task: nothing is polled between the count and the wake.
             woken_at.store(load.polls(), Ordering::SeqCst);
             woken.open();
+            meeting.wait();
             let between = task.wait().unwrap();
-            // This thread may lose the processor between its look at the count and the wake.
-            assert!(between < 1_000_000, "{between}");
+            // Fewer than eight until the look, which puts the task behind the others; then each of those once.
+            assert!(between < PICKS + LOAD, "{between}");
         }
     });
 }
