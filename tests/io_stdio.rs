@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use runtime::Runtime;
 use runtime::io::{stderr, stdin, stdout};
 use runtime_tests::{CountingWaker, child_command, is_child, multi, on_each, promptly, single, waits};
 
@@ -156,28 +157,62 @@ fn a_pending_read_of_the_input_does_not_hold_up_the_end_of_the_process() {
     Peer::new("a_pending_read_of_the_input_does_not_hold_up_the_end_of_the_process").succeeds();
 }
 
-#[test]
-fn an_output_that_nobody_takes_does_not_hold_up_the_end_of_the_process() {
-    if is_child() {
-        let rt = multi(1);
-        rt.block_on(async {
-            let mut out = stdout();
-            // More than a pipe holds: one of the two is stuck.
-            for _ in 0..2 {
-                let _ = runtime::time::timeout(Duration::from_millis(1), out.write(&[b'x'; 64 << 10])).await;
-            }
-        });
-        promptly(|| drop(rt));
-        eprintln!("{READY}");
-        // Without the harness, which would print behind that.
-        std::process::exit(0);
-    }
-    let mut peer = Peer::new("an_output_that_nobody_takes_does_not_hold_up_the_end_of_the_process");
-    // Nobody reads its output until it has ended.
+/// Leaves a write behind that ends only when somebody reads.
+fn write_what_nobody_takes(rt: &Runtime) {
+    rt.block_on(async {
+        let mut out = stdout();
+        // More than a pipe holds: one of the two is stuck.
+        for _ in 0..2 {
+            let _ = runtime::time::timeout(Duration::from_millis(1), out.write(&[b'x'; 64 << 10])).await;
+        }
+    });
+}
+
+/// Ends a child that says when it is ready, without the harness, which would print behind that.
+fn exit_unread() -> ! {
+    eprintln!("{READY}");
+    std::process::exit(0);
+}
+
+/// The child is ready although nobody reads its output until it has ended.
+#[track_caller]
+fn ends_unread(test: &str) {
+    let mut peer = Peer::new(test);
     let mut err = String::new();
     peer.process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert!(err.contains(READY), "{err}");
     assert_eq!(peer.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_output_that_nobody_takes_does_not_hold_up_the_end_of_the_process() {
+    if is_child() {
+        let rt = multi(1);
+        write_what_nobody_takes(&rt);
+        promptly(|| drop(rt));
+        exit_unread();
+    }
+    ends_unread("an_output_that_nobody_takes_does_not_hold_up_the_end_of_the_process");
+}
+
+#[test]
+fn an_output_that_nobody_takes_is_waited_for_as_long_as_the_grace() {
+    // Longer than what there is without a grace.
+    const GRACE: Duration = Duration::from_millis(150);
+    if is_child() {
+        let runtimes: Vec<_> = (0..6).map(|_| multi(1)).collect();
+        runtimes.iter().for_each(write_what_nobody_takes);
+        // A job of the user's would be waited for a second longer, which six of them make too long.
+        promptly(|| {
+            for rt in runtimes {
+                let begin = Instant::now();
+                rt.shutdown(GRACE);
+                assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
+            }
+        });
+        exit_unread();
+    }
+    ends_unread("an_output_that_nobody_takes_is_waited_for_as_long_as_the_grace");
 }
 
 #[test]
