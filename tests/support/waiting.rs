@@ -31,6 +31,8 @@ pub struct Primitive {
     pub name: &'static str,
     /// Several may wait for one thing at a time; if not, the last one to poll counts.
     pub shared: bool,
+    /// It has a thread of the runtime's until it ends, and the end of the runtime waits for that.
+    pub blocks: bool,
     make: fn(&Runtime) -> Scene,
 }
 
@@ -117,12 +119,12 @@ impl Wait {
 /// All of them.
 #[must_use]
 pub fn primitives() -> Vec<Primitive> {
-    let shared = |name, make| Primitive { name, shared: true, make };
-    let single = |name, make| Primitive { name, shared: false, make };
+    let shared = |name, make| Primitive { name, shared: true, blocks: false, make };
+    let single = |name, make| Primitive { name, shared: false, blocks: false, make };
     vec![
         single("a task", task),
         single("Task::done", task_done),
-        single("a blocking job", blocking),
+        Primitive { blocks: true, ..single("a blocking job", blocking) },
         shared("Task::shared", task_shared),
         shared("a future by value", future_by_value),
         shared("a future by reference", future_by_reference),
