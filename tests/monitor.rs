@@ -163,6 +163,17 @@ fn a_spare_worker_that_blocks_as_well_is_helped_too() {
     });
 }
 
+/// The most spare workers that there are within a time in which another one would come.
+fn most_spare_workers(rt: &Runtime) -> usize {
+    let begin = Instant::now();
+    let mut most = 0;
+    while begin.elapsed() < Duration::from_millis(100) {
+        most = most.max(rt.metrics().spare_workers());
+        thread::yield_now();
+    }
+    most
+}
+
 #[test]
 fn there_are_as_many_spare_workers_as_workers_for_those_that_compute() {
     within(PATIENCE, || {
@@ -175,16 +186,25 @@ fn there_are_as_many_spare_workers_as_workers_for_those_that_compute() {
             })
             .collect();
         until(|| rt.metrics().spare_workers() == 2);
-        // Time enough for a third to come.
-        let begin = Instant::now();
-        let mut most = 0;
-        while begin.elapsed() < Duration::from_millis(100) {
-            most = most.max(rt.metrics().spare_workers());
-            thread::yield_now();
-        }
+        let most = most_spare_workers(&rt);
         over.store(true, Ordering::Relaxed);
         assert_eq!(most, 2);
         spinners.into_iter().for_each(|spinner| spinner.wait().unwrap());
+    });
+}
+
+#[test]
+fn there_are_sixteen_spare_workers_for_those_that_are_blocked() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        // The worker, and as many spare ones as there may be.
+        let blocked = block_all(&rt, 17);
+        // Another one would have something to do.
+        let waits = rt.spawn(async {});
+        let most = most_spare_workers(&rt);
+        drop(blocked);
+        assert_eq!(most, 16);
+        waits.wait().unwrap();
     });
 }
 
