@@ -39,6 +39,7 @@ mod net_lookup;
 mod net_reuse;
 mod net_shutdown;
 mod net_signals;
+mod net_std;
 mod net_storm;
 mod net_tcp;
 mod net_udp;

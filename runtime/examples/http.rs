@@ -86,7 +86,6 @@ fn signals() -> io::Result<UnixStream> {
     let (signals, handler) = net::UnixStream::pair()?;
     pipe::register(SIGTERM, handler.try_clone()?)?;
     pipe::register(SIGINT, handler)?;
-    signals.set_nonblocking(true)?;
     UnixStream::from_std(signals)
 }
 

@@ -228,9 +228,8 @@ macro_rules! socket_impls {
         impl TryFrom<$std> for $socket {
             type Error = std::io::Error;
 
-            /// As `from_std` does, and sets the non-blocking mode too.
+            /// As `from_std` does.
             fn try_from(socket: $std) -> std::io::Result<Self> {
-                socket.set_nonblocking(true)?;
                 $socket::from_std(socket)
             }
         }

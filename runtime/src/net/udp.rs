@@ -154,11 +154,12 @@ impl UdpSocket {
         self.io.try_io(Direction::Read, |io| io.peek_from(buf))
     }
 
-    /// Takes a socket of std, which must be in non-blocking mode. Others may hold duplicates of it.
+    /// Takes a socket of std, and sets its non-blocking mode, which others that hold duplicates of it share.
     ///
     /// # Errors
-    /// None at present.
+    /// If the mode cannot be set.
     pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        socket.set_nonblocking(true)?;
         Ok(UdpSocket { io: Evented::foreign(socket) })
     }
 

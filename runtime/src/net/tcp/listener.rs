@@ -102,22 +102,22 @@ impl TcpListener {
         }
     }
 
-    /// Takes a listener of std, which must be in non-blocking mode.
+    /// Takes a listener of std, and sets its non-blocking mode.
     ///
     /// ```
     /// use runtime::net::TcpListener;
     ///
     /// # fn main() -> std::io::Result<()> { runtime::block_on(async {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_nonblocking(true)?;
     /// let listener = TcpListener::from_std(listener)?;
     /// assert_ne!(listener.local_addr()?.port(), 0);
     /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
-    /// None at present.
+    /// If the mode cannot be set.
     pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
         Ok(TcpListener { io: Evented::foreign(listener) })
     }
 

@@ -85,9 +85,13 @@ impl TcpSocket {
         Ok(TcpSocket::over(sys::socket(Domain::for_address(addr), Type::STREAM)?))
     }
 
-    /// Takes a socket of std that is in non-blocking mode and not connected, whatever std calls it.
-    pub fn from_std_stream(stream: net::TcpStream) -> TcpSocket {
-        TcpSocket { socket: stream.into(), shown: AtomicBool::new(true) }
+    /// Takes a socket of std that is not connected, whatever std calls it, and sets its non-blocking mode.
+    ///
+    /// # Errors
+    /// If the mode cannot be set.
+    pub fn from_std_stream(stream: net::TcpStream) -> io::Result<TcpSocket> {
+        stream.set_nonblocking(true)?;
+        Ok(TcpSocket { socket: stream.into(), shown: AtomicBool::new(true) })
     }
 
     /// Gives the socket an address.

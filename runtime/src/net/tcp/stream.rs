@@ -140,11 +140,12 @@ impl TcpStream {
         split::into_split(self)
     }
 
-    /// Takes a stream of std, which must be in non-blocking mode. Others may hold duplicates of it.
+    /// Takes a stream of std, and sets its non-blocking mode, which others that hold duplicates of it share.
     ///
     /// # Errors
-    /// None at present.
+    /// If the mode cannot be set.
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
         Ok(TcpStream { io: Evented::foreign(stream) })
     }
 

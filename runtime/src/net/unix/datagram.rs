@@ -184,11 +184,12 @@ impl UnixDatagram {
         self.io.get_ref().shutdown(how)
     }
 
-    /// Takes a socket of std, which must be in non-blocking mode. Others may hold duplicates of it.
+    /// Takes a socket of std, and sets its non-blocking mode, which others that hold duplicates of it share.
     ///
     /// # Errors
-    /// None at present.
+    /// If the mode cannot be set.
     pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
+        socket.set_nonblocking(true)?;
         Ok(UnixDatagram::over(Evented::foreign(socket)))
     }
 

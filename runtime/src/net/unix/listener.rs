@@ -100,11 +100,12 @@ impl UnixListener {
         }
     }
 
-    /// Takes a listener of std, which must be in non-blocking mode.
+    /// Takes a listener of std, and sets its non-blocking mode.
     ///
     /// # Errors
-    /// None at present.
+    /// If the mode cannot be set.
     pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
+        listener.set_nonblocking(true)?;
         Ok(UnixListener { io: Evented::foreign(listener) })
     }
 

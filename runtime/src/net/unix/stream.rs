@@ -128,11 +128,12 @@ impl UnixStream {
         split::into_split(self)
     }
 
-    /// Takes a stream of std, which must be in non-blocking mode. Others may hold duplicates of it.
+    /// Takes a stream of std, and sets its non-blocking mode, which others that hold duplicates of it share.
     ///
     /// # Errors
-    /// None at present.
+    /// If the mode cannot be set.
     pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
+        stream.set_nonblocking(true)?;
         Ok(UnixStream { io: Evented::foreign(stream) })
     }
 
