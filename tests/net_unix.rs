@@ -1,11 +1,13 @@
 //! Unix sockets: by path, by abstract name and in pairs.
 
+use std::ffi::OsStr;
 use std::io::{ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -198,6 +200,33 @@ fn a_message_goes_to_a_path_or_a_name_and_says_where_it_is_from() {
             unbound.connect(&place.0).unwrap();
             unbound.try_send(b"x").unwrap();
             assert_eq!(server.recv(&mut buf).await.unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn a_path_that_begins_with_a_zero_byte_is_an_abstract_name() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let name = name();
+            let path = [b"\0".as_slice(), name.as_abstract_name().unwrap()].concat();
+            let path = Path::new(OsStr::from_bytes(&path));
+            let listener = UnixListener::bind(path).unwrap();
+            assert_eq!(listener.local_addr().unwrap().as_abstract_name(), name.as_abstract_name());
+            drop(UnixStream::connect(path).await.unwrap());
+            drop(listener);
+
+            let server = UnixDatagram::bind(path).unwrap();
+            let client = UnixDatagram::unbound().unwrap();
+            client.send_to(b"a", path).await.unwrap();
+            client.connect(path).unwrap();
+            assert_eq!(client.peer_addr().unwrap().as_abstract_name(), name.as_abstract_name());
+            client.send(b"b").await.unwrap();
+            let mut buf = [0; 2];
+            for message in [b"a", b"b"] {
+                assert_eq!(server.recv(&mut buf).await.unwrap(), 1);
+                assert_eq!(&buf[..1], message);
+            }
         });
     });
 }

@@ -107,7 +107,7 @@ impl UnixDatagram {
     /// # Errors
     /// Those of the system.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        self.io.get_ref().connect(path)
+        SockRef::from(self.io.get_ref()).connect(&path_addr(path)?)
     }
 
     /// Says whom [`send`](Self::send) sends to; the address may be an abstract name.
