@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::{option, vec};
 
-use crate::cell::Task;
+use crate::cell::AbortOnDrop;
 use crate::handle::Handle;
 
 /// Something that stands for one or more socket addresses.
@@ -32,7 +32,8 @@ pub(super) mod sealed {
 #[derive(Debug)]
 pub enum Resolving {
     Known(Option<io::Result<Addrs>>),
-    LookingUp(Task<io::Result<vec::IntoIter<SocketAddr>>>),
+    /// One that is given up while it waits for a thread asks nobody.
+    LookingUp(AbortOnDrop<io::Result<vec::IntoIter<SocketAddr>>>),
 }
 
 /// The addresses that were found.
@@ -85,7 +86,8 @@ impl Resolving {
     fn look_up(
         name: impl std::net::ToSocketAddrs<Iter = vec::IntoIter<SocketAddr>> + Send + 'static,
     ) -> Self {
-        Resolving::LookingUp(Handle::current().spawn_blocking(move || name.to_socket_addrs()))
+        let task = Handle::current().spawn_blocking(move || name.to_socket_addrs());
+        Resolving::LookingUp(task.abort_on_drop())
     }
 }
 
