@@ -247,6 +247,7 @@ impl<T: AsFd> Evented<T> {
     }
 
     /// The same for streams of bytes: a count below `len` means that there is no more, or no more room.
+    #[cfg(any(feature = "futures-io", feature = "tokio-io", feature = "hyper"))]
     pub(crate) fn poll_transfer(
         &self,
         cx: &mut Context<'_>,
