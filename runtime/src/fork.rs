@@ -10,7 +10,7 @@
 //!
 //! A child that is made behind the C library's back (`vfork`, a bare `clone`) is not noticed; it may only execute another
 //! program, as ever.
-#![cfg_attr(unix, expect(unsafe_code, reason = "registers a handler with the C library"))]
+#![expect(unsafe_code, reason = "registers a handler with the C library")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -66,7 +66,6 @@ fn notice() {
     }
 }
 
-#[cfg(unix)]
 fn register() {
     extern "C" fn child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
@@ -76,9 +75,6 @@ fn register() {
     // For want of memory it is not registered, and children are not noticed.
     let _ = unsafe { libc::pthread_atfork(None, None, Some(child)) };
 }
-
-#[cfg(not(unix))]
-fn register() {}
 
 /// The child of a `culprit` that forked came back from it, and would go on with what its parent goes on with. There is nobody
 /// who could be told by an error.

@@ -52,6 +52,11 @@
     allow(dead_code, unreachable_pub, unused_imports, reason = "the models leave out whom this is for")
 )]
 
+#[cfg(not(unix))]
+compile_error!(
+    "the crate `runtime` is for Unix systems: it waits for descriptors, and has no code for those of other systems"
+);
+
 // Lowest layer first; a module imports from the layers above its own in this list only.
 mod fork;
 mod loom;
@@ -107,7 +112,7 @@ mod scope;
 #[cfg_attr(docsrs, doc(cfg(feature = "sync")))]
 pub mod sync;
 
-#[cfg(all(unix, feature = "signal", not(runtime_loom)))]
+#[cfg(all(feature = "signal", not(runtime_loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
 
@@ -126,7 +131,7 @@ pub mod group;
 #[cfg(not(runtime_loom))]
 mod limit;
 
-#[cfg(all(unix, feature = "macros", feature = "signal", not(runtime_loom)))]
+#[cfg(all(feature = "macros", feature = "signal", not(runtime_loom)))]
 mod graceful;
 
 #[cfg(not(runtime_loom))]
@@ -139,7 +144,7 @@ pub use gather::{
     AsCompleted, GatherAll, GatherSettled, MapConcurrent, MapOrdered, MapUnordered, When, as_completed,
     gather_all, gather_settled, map_concurrent, shield, wait, wait_for,
 };
-#[cfg(all(unix, feature = "macros", feature = "signal", not(runtime_loom)))]
+#[cfg(all(feature = "macros", feature = "signal", not(runtime_loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub use graceful::shutdown_token;
 #[cfg(not(runtime_loom))]
@@ -161,7 +166,7 @@ pub use task::{spawn, spawn_blocking};
 pub mod __private {
     pub use crate::combine::support::*;
     pub use crate::gather::gather_tuple;
-    #[cfg(all(unix, feature = "macros", feature = "signal"))]
+    #[cfg(all(feature = "macros", feature = "signal"))]
     pub use crate::graceful::main as main_gracefully;
     pub use crate::runtime::{main, test};
 }
@@ -212,8 +217,8 @@ pub mod __private {
 /// `shutdown_token()`, and the body has that long to return. If it does not, it is dropped, the runtime is shut down, and
 /// the process ends with the code that shells give for the signal, 130 or 143. A second signal ends the process at
 /// once, whatever it is doing. A body that blocks its thread instead of awaiting can be ended by the second signal only.
-#[cfg_attr(all(unix, feature = "signal"), doc = "```")]
-#[cfg_attr(not(all(unix, feature = "signal")), doc = "```ignore")]
+#[cfg_attr(feature = "signal", doc = "```")]
+#[cfg_attr(not(feature = "signal"), doc = "```ignore")]
 /// #[runtime::main(graceful = "10s")]
 /// async fn main() {
 ///     let stop = runtime::shutdown_token();

@@ -10,7 +10,7 @@ use crate::cell::Task;
 use crate::handle::{EnterGuard, Handle, Metrics, ShutdownReport};
 
 pub use builder::Builder;
-#[cfg(all(unix, feature = "macros", feature = "signal"))]
+#[cfg(all(feature = "macros", feature = "signal"))]
 pub(crate) use entry::start;
 pub use entry::{main, test};
 

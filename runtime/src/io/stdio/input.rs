@@ -288,15 +288,8 @@ fn serve() {
     }
 }
 
-#[cfg(unix)]
 fn read_bare(buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::read(rustix::stdio::stdin(), buf)?)
-}
-
-/// No other system has children that are forked off.
-#[cfg(not(unix))]
-fn read_bare(buf: &mut [u8]) -> io::Result<usize> {
-    io::stdin().read(buf)
 }
 
 #[cfg(test)]
