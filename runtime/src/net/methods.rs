@@ -222,7 +222,7 @@ macro_rules! io_methods {
     };
 }
 
-/// A conversion from and to std's type, descriptors, and `Debug` with the name of the type, for a field `io`.
+/// Conversions from std's type and from and to descriptors, and `Debug` with the name of the type, for a field `io`.
 macro_rules! socket_impls {
     ($socket:ident, $std:ty) => {
         impl TryFrom<$std> for $socket {
@@ -231,6 +231,22 @@ macro_rules! socket_impls {
             /// As `from_std` does.
             fn try_from(socket: $std) -> std::io::Result<Self> {
                 $socket::from_std(socket)
+            }
+        }
+
+        impl TryFrom<std::os::fd::OwnedFd> for $socket {
+            type Error = std::io::Error;
+
+            /// As `from_std` does, with the descriptor of such a socket. That it is one shows at the first call.
+            fn try_from(fd: std::os::fd::OwnedFd) -> std::io::Result<Self> {
+                $socket::from_std(fd.into())
+            }
+        }
+
+        impl From<$socket> for std::os::fd::OwnedFd {
+            /// As `into_std` does: still in non-blocking mode.
+            fn from(socket: $socket) -> Self {
+                socket.io.into_inner().into()
             }
         }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -272,6 +272,22 @@ impl TcpSocket {
 
 fn saturate(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+impl TryFrom<OwnedFd> for TcpSocket {
+    type Error = io::Error;
+
+    /// As [`from_std_stream`](TcpSocket::from_std_stream) does.
+    fn try_from(fd: OwnedFd) -> io::Result<TcpSocket> {
+        TcpSocket::from_std_stream(fd.into())
+    }
+}
+
+impl From<TcpSocket> for OwnedFd {
+    /// Still in non-blocking mode.
+    fn from(socket: TcpSocket) -> OwnedFd {
+        socket.socket.into()
+    }
 }
 
 impl AsFd for TcpSocket {
