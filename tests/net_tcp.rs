@@ -424,6 +424,15 @@ fn options_are_those_that_were_set() {
 }
 
 #[test]
+fn a_listener_that_is_well_has_no_error() {
+    let rt = single();
+    rt.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(listener.take_error().unwrap().is_none());
+    });
+}
+
+#[test]
 fn a_bound_socket_connects_from_its_address() {
     let rt = single();
     rt.block_on(async {

@@ -172,6 +172,15 @@ fn options_are_those_that_were_set() {
 }
 
 #[test]
+fn the_traffic_class_of_ipv6_is_the_one_that_was_set() {
+    // Made by hand: it needs no address, which a machine without IPv6 would not give.
+    let Ok(socket) = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None) else { return };
+    let socket = UdpSocket::from_std(socket.into()).unwrap();
+    socket.set_tclass_v6(0x20).unwrap();
+    assert_eq!(socket.tclass_v6().unwrap(), 0x20);
+}
+
+#[test]
 fn a_member_of_a_group_hears_what_is_sent_to_it() {
     on_each(|rt| {
         rt.block_on(async {

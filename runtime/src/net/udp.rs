@@ -206,12 +206,13 @@ impl UdpSocket {
 
 /// An option: how to read it and how to set it.
 macro_rules! options {
-    ($($get:ident, $set:ident: $ty:ty => $inner_get:ident, $inner_set:ident, $what:literal;)*) => {
+    ($($(#[$attr:meta])* $get:ident, $set:ident: $ty:ty => $inner_get:ident, $inner_set:ident, $what:literal;)*) => {
         impl UdpSocket {$(
             #[doc = concat!("Reads ", $what, ".")]
             ///
             /// # Errors
             /// Those of the system.
+            $(#[$attr])*
             pub fn $get(&self) -> io::Result<$ty> {
                 SockRef::from(self.io.get_ref()).$inner_get()
             }
@@ -220,6 +221,7 @@ macro_rules! options {
             ///
             /// # Errors
             /// Those of the system.
+            $(#[$attr])*
             pub fn $set(&self, value: $ty) -> io::Result<()> {
                 SockRef::from(self.io.get_ref()).$inner_set(value)
             }
@@ -240,6 +242,9 @@ options! {
         "how many hops an IPv4 message may make (`IP_TTL`)";
     tos_v4, set_tos_v4: u32 => tos_v4, set_tos_v4,
         "the type of service of IPv4 messages (`IP_TOS`)";
+    #[cfg(target_os = "linux")]
+    tclass_v6, set_tclass_v6: u32 => tclass_v6, set_tclass_v6,
+        "the traffic class of IPv6 messages (`IPV6_TCLASS`)";
     send_buffer_size, set_send_buffer_size: usize => send_buffer_size, set_send_buffer_size,
         "how much the system keeps of what was sent, in bytes, of which Linux sets the double (`SO_SNDBUF`)";
     recv_buffer_size, set_recv_buffer_size: usize => recv_buffer_size, set_recv_buffer_size,

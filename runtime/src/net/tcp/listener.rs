@@ -137,6 +137,14 @@ impl TcpListener {
         self.io.get_ref().local_addr()
     }
 
+    /// Takes the error that the system keeps for the socket (`SO_ERROR`).
+    ///
+    /// # Errors
+    /// If the system cannot say.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.io.get_ref().take_error()
+    }
+
     /// How many hops a packet of a connection may make.
     ///
     /// # Errors
