@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{self, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,9 +13,11 @@ use std::task::{Context, Poll, Waker};
 
 use runtime::Runtime;
 use runtime::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
-use runtime_tests::{CountingWaker, alone, multi, on_each, open_files_but_timers, single, waits};
+use runtime::net::TcpStream;
+use runtime_tests::{CountingWaker, alone, multi, on_each, open_files_but_timers, single, tcp_pair, waits};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// A pipe in non-blocking mode: where it is read, and where it is written.
@@ -638,5 +640,67 @@ fn a_guard_for_both_directions_does_not_hide_the_end_of_the_stream() {
             let read = one.async_io(Interest::READABLE, |mut one| one.read(&mut [0])).await;
             assert_eq!(read.unwrap(), 0);
         });
+    });
+}
+
+// --- urgent data ---
+
+/// Takes the urgent byte of a TCP connection.
+fn take_urgent(fd: &impl AsFd) -> io::Result<u8> {
+    let mut byte = [0_u8];
+    match rustix::net::recv(fd, &mut byte, RecvFlags::OOB) {
+        Ok(_) => Ok(byte[0]),
+        // That there is none is no would-block for the system.
+        Err(rustix::io::Errno::INVAL) => Err(ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn put_urgent(fd: &impl AsFd, byte: u8) {
+    assert_eq!(rustix::net::send(fd, &[byte], SendFlags::OOB).unwrap(), 1);
+}
+
+/// A connection, whose second end is watched for urgent data.
+async fn urgent_pair() -> (TcpStream, AsyncFd<net::TcpStream>) {
+    let (client, server) = tcp_pair().await.unwrap();
+    (client, AsyncFd::with_interest(server.into_std().unwrap(), Interest::PRIORITY).unwrap())
+}
+
+#[test]
+fn a_call_that_takes_urgent_data_is_made_when_there_is_some() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (client, server) = urgent_pair().await;
+            for byte in *b"12" {
+                let mut taking = pin!(server.async_io(Interest::PRIORITY, take_urgent));
+                assert!(runtime_tests::poll_once(taking.as_mut()).await.is_pending());
+                client.write_all(b"other data").await.unwrap();
+                assert!(runtime_tests::poll_once(taking.as_mut()).await.is_pending());
+                put_urgent(&client, byte);
+                assert_eq!(taking.await.unwrap(), byte);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_wait_for_urgent_data_waits_again_when_its_guard_was_cleared() {
+    let rt = single();
+    rt.block_on(async {
+        let (client, server) = urgent_pair().await;
+        assert_eq!(server.readable().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let (_, waker) = CountingWaker::new();
+        for byte in *b"12" {
+            put_urgent(&client, byte);
+            let mut guard = server.ready(Interest::PRIORITY).await.unwrap();
+            assert!(guard.ready().is_priority(), "{guard:?}");
+            assert_eq!(guard.try_io(|server| take_urgent(server.get_ref())).unwrap().unwrap(), byte);
+            // Taking it was no would-block.
+            assert!(poll_once(server.ready(Interest::PRIORITY), &waker).is_ready());
+            guard.clear_ready();
+            drop(guard);
+            client.write_all(b"other data").await.unwrap();
+            assert!(poll_once(server.ready(Interest::PRIORITY), &waker).is_pending());
+        }
     });
 }

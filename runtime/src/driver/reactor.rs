@@ -15,7 +15,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::poller::{Events, Poller};
-use super::readiness::{READABLE, SHUTDOWN, WRITABLE};
+use super::readiness::{READABLE, SHUTDOWN, URGENT, WRITABLE};
 use super::source::{Key, Seen, Source};
 use super::{Woken, wake};
 use crate::error::Error;
@@ -169,7 +169,7 @@ impl Reactor {
             return;
         }
         let wanted = entry.source.wanted() | more;
-        if wanted & (READABLE | WRITABLE) != 0 {
+        if wanted & (READABLE | WRITABLE | URGENT) != 0 {
             // It fails if the object cannot be watched any more; a wait for it is then ended by its own next try.
             let _ = self.poller.rearm(entry.fd, token, wanted);
         }

@@ -10,8 +10,10 @@ pub(crate) const READ_CLOSED: u8 = 4;
 pub(crate) const WRITE_CLOSED: u8 = 8;
 /// There is an error to fetch.
 pub(crate) const ERROR: u8 = 16;
-/// There is urgent data.
+/// There is urgent data, as far as readers know: a read that finds nothing takes it away.
 pub(crate) const PRIORITY: u8 = 32;
+/// There is urgent data, for those who wait for that alone, whoever reads.
+pub(crate) const URGENT: u8 = 64;
 /// The reactor is gone.
 pub(crate) const SHUTDOWN: u8 = 128;
 

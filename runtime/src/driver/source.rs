@@ -17,7 +17,7 @@ use std::task::{Poll, Waker};
 
 use smallvec::SmallVec;
 
-use super::readiness::{ERROR, PRIORITY, READ, READ_CLOSED, SHUTDOWN, WRITE, WRITE_CLOSED};
+use super::readiness::{ERROR, PRIORITY, READ, READ_CLOSED, SHUTDOWN, URGENT, WRITE, WRITE_CLOSED};
 use crate::error::{Error, drop_quietly};
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::lock::Mutex;
@@ -82,7 +82,7 @@ impl Seen {
 
 /// The ends of stream that belong to the directions in `wanted`.
 fn closed(wanted: u8) -> u8 {
-    let read = if wanted & READ != 0 { READ_CLOSED } else { 0 };
+    let read = if wanted & (READ | URGENT) != 0 { READ_CLOSED } else { 0 };
     let write = if wanted & WRITE != 0 { WRITE_CLOSED } else { 0 };
     read | write
 }
@@ -154,15 +154,15 @@ impl Source {
 
     /// A try found that the object is not ready for `wanted`, unless an event has come since `seen`.
     ///
-    /// Of both directions it is not known which one was tried: an end of the other is not told again.
+    /// Of several kinds it is not known which one was tried: an end of another is not told again. A try for urgent data alone
+    /// reads nothing, and so says nothing of an end.
     pub(crate) fn clear(&self, seen: Seen, wanted: u8) {
         self.clear_of(seen, wanted, wanted);
     }
 
     /// The same for some of what was tried for.
     pub(crate) fn clear_of(&self, seen: Seen, tried: u8, wanted: u8) {
-        let both = READ | WRITE;
-        let ends = if tried & both == both { 0 } else { closed(wanted) };
+        let ends = if tried == READ || tried == WRITE { closed(wanted) } else { 0 };
         let urgent = if wanted & READ != 0 { PRIORITY } else { 0 };
         let bits = wanted | ends | urgent | ERROR;
         self.forget(seen, bits);

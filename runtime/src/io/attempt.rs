@@ -1,4 +1,4 @@
-//! Operations of the user's own on an object: as many tries as it takes, for one direction or for both.
+//! Operations of the user's own on an object: as many tries as it takes, for one direction, for both, or for urgent data.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -12,10 +12,10 @@ pub(crate) async fn async_io<T: AsFd, R>(
     interest: Interest,
     mut op: impl FnMut(&T) -> io::Result<R>,
 ) -> io::Result<R> {
-    let both = interest.is_readable() && interest.is_writable();
-    if !both {
-        let direction = if interest.is_readable() { Direction::Read } else { Direction::Write };
-        return io.io(direction, op).await;
+    match interest {
+        Interest::READABLE => return io.io(Direction::Read, op).await,
+        Interest::WRITABLE => return io.io(Direction::Write, op).await,
+        _ => {}
     }
     loop {
         let seen = io.look();
@@ -24,7 +24,8 @@ pub(crate) async fn async_io<T: AsFd, R>(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => return result,
         }
-        // One direction may be ready all the time, and stay so for others: only an event says that another try may help.
+        // One direction may be ready all the time, and stay so for others, and a try for urgent data says nothing of the end of
+        // the stream: only an event says that another try may help.
         io.news(interest, seen).await?;
     }
 }

@@ -415,7 +415,7 @@ impl<T: AsFd> Evented<T> {
             },
         };
         unit.made_progress();
-        Poll::Ready(Ok(Readiness { ready: Ready::from_bits(seen.ready()) & interest.told(), interest, seen }))
+        Poll::Ready(Ok(Readiness { ready: told(seen, interest), interest, seen }))
     }
 
     /// What the object was seen to be ready for by now, to be given back to [`news`](Self::news).
@@ -456,7 +456,9 @@ impl<T: AsFd> Evented<T> {
     /// Forgets what the object was seen to be ready for, unless there is news since.
     pub(crate) fn clear_ready(&self, readiness: Readiness) {
         if let Some(link) = self.registration() {
-            let wanted = readiness.ready.bits() & (readiness::READ | readiness::WRITE | readiness::PRIORITY);
+            let told = readiness.ready.bits() & (readiness::READ | readiness::WRITE | readiness::PRIORITY);
+            let urgent = readiness.interest.is_priority() && told & readiness::PRIORITY != 0;
+            let wanted = told | if urgent { readiness::URGENT } else { 0 };
             link.source().clear_of(readiness.seen, self::wanted(readiness.interest), wanted);
         }
     }
@@ -505,7 +507,15 @@ impl<T: AsFd> Evented<T> {
 
 /// What an interest is in the reactor's terms.
 fn wanted(interest: Interest) -> u8 {
-    interest.mask().bits() & (readiness::READ | readiness::WRITE | readiness::PRIORITY)
+    let urgent = if interest.is_priority() { readiness::URGENT } else { 0 };
+    (interest.mask().bits() & (readiness::READ | readiness::WRITE)) | urgent
+}
+
+/// What is told of after a wait for `interest`.
+fn told(seen: Seen, interest: Interest) -> Ready {
+    let urgent = interest.is_priority() && seen.ready() & readiness::URGENT != 0;
+    let bits = seen.ready() | if urgent { readiness::PRIORITY } else { 0 };
+    Ready::from_bits(bits) & interest.told()
 }
 
 impl<T: AsFd> Drop for Evented<T> {

@@ -14,11 +14,21 @@ use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interest(u8);
 
+/// The bit of `Interest::PRIORITY`, also where there is no such thing.
+const URGENT: u8 = 4;
+
 impl Interest {
     /// That there is something to read, or that nothing more will come.
     pub const READABLE: Interest = Interest(1);
     /// That there is room to write, or that nothing more can be written.
     pub const WRITABLE: Interest = Interest(2);
+    /// That there is urgent data: the byte that TCP calls so, or a condition of a device. Other data does not end a wait for it;
+    /// on Linux the end of the stream does. Only Linux and Android have it.
+    ///
+    /// Until a guard of such a wait is cleared, or a try for this alone would block, the next wait ends at once, whoever has
+    /// read meanwhile. A wait for [`READABLE`](Self::READABLE) ends with urgent data, too.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub const PRIORITY: Interest = Interest(URGENT);
 
     /// True if it contains [`READABLE`](Self::READABLE).
     pub const fn is_readable(self) -> bool {
@@ -28,6 +38,11 @@ impl Interest {
     /// True if it contains [`WRITABLE`](Self::WRITABLE).
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE.0 != 0
+    }
+
+    /// True if it contains `PRIORITY`, which not every system has.
+    pub const fn is_priority(self) -> bool {
+        self.0 & URGENT != 0
     }
 
     /// Both together; a `|` for constants.
@@ -53,6 +68,9 @@ impl Interest {
         }
         if self.is_writable() {
             bits |= Ready::WRITABLE.0 | Ready::WRITE_CLOSED.0;
+        }
+        if self.is_priority() {
+            bits |= Ready::PRIORITY.0 | Ready::READ_CLOSED.0;
         }
         Ready(bits)
     }
@@ -80,7 +98,7 @@ impl BitOrAssign for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        names(f, self.0, &[(1, "READABLE"), (2, "WRITABLE")])
+        names(f, self.0, &[(1, "READABLE"), (2, "WRITABLE"), (URGENT, "PRIORITY")])
     }
 }
 
@@ -228,6 +246,15 @@ mod tests {
         assert!(Interest::READABLE.mask().contains(Ready::READ_CLOSED | Ready::ERROR));
         assert!(!Interest::READABLE.mask().contains(Ready::WRITE_CLOSED));
         assert!(Interest::WRITABLE.mask().contains(Ready::WRITE_CLOSED | Ready::ERROR));
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn a_wait_for_urgent_data_is_none_for_other_data() {
+        let mask = Interest::PRIORITY.mask();
+        assert!(mask.contains(Ready::PRIORITY | Ready::READ_CLOSED | Ready::ERROR));
+        assert!(!mask.contains(Ready::READABLE) && !Interest::PRIORITY.is_readable());
+        assert_eq!(format!("{:?}", Interest::PRIORITY | Interest::READABLE), "READABLE | PRIORITY");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::Event;
-use crate::driver::readiness::{ERROR, PRIORITY, READ_CLOSED, READABLE, WRITABLE, WRITE_CLOSED};
+use crate::driver::readiness::{ERROR, PRIORITY, READ_CLOSED, READABLE, URGENT, WRITABLE, WRITE_CLOSED};
 
 /// As many events as one wait takes: a batch is dispatched before anything else happens.
 const BATCH: usize = 256;
@@ -69,7 +69,7 @@ fn ready(flags: u32) -> u8 {
         ready |= WRITABLE;
     }
     if has(libc::EPOLLPRI) {
-        ready |= PRIORITY | READABLE;
+        ready |= PRIORITY | URGENT | READABLE;
     }
     if has(libc::EPOLLRDHUP) {
         ready |= READ_CLOSED | READABLE;

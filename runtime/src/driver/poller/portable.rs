@@ -20,7 +20,7 @@ mod real {
     use std::time::Duration;
 
     use crate::driver::poller::Event;
-    use crate::driver::readiness::{ERROR, PRIORITY, READ_CLOSED, READABLE, WRITABLE, WRITE_CLOSED};
+    use crate::driver::readiness::{ERROR, PRIORITY, READ_CLOSED, READABLE, URGENT, WRITABLE, WRITE_CLOSED};
 
     #[derive(Debug)]
     pub(crate) struct Poller(polling::Poller);
@@ -53,7 +53,7 @@ mod real {
                     ready |= WRITABLE;
                 }
                 if event.is_priority() {
-                    ready |= PRIORITY | READABLE;
+                    ready |= PRIORITY | URGENT | READABLE;
                 }
                 if event.is_interrupt() {
                     ready |= READ_CLOSED | WRITE_CLOSED | READABLE | WRITABLE;
@@ -109,7 +109,8 @@ mod real {
         // On systems of 32 bits the generation is cut off, and with it the protection against events of a predecessor;
         // there are none, since every object is deleted before it closes.
         let mut event = polling::Event::new(token as usize, wanted & READABLE != 0, wanted & WRITABLE != 0);
-        if wanted & PRIORITY != 0 {
+        // Not every system has such events; readers are told of urgent data in any case.
+        if wanted & URGENT != 0 {
             event = event.with_priority();
         }
         event
