@@ -154,8 +154,8 @@ impl Source {
 
     /// A try found that the object is not ready for `wanted`, unless an event has come since `seen`.
     ///
-    /// Of several kinds it is not known which one was tried: an end of another is not told again. A try for urgent data alone
-    /// reads nothing, and so says nothing of an end.
+    /// Of several kinds it is not known which one was tried: an end of another is not told again. A try for urgent data
+    /// alone reads nothing, and so says nothing of an end.
     pub(crate) fn clear(&self, seen: Seen, wanted: u8) {
         self.clear_of(seen, wanted, wanted);
     }

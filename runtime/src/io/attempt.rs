@@ -24,8 +24,8 @@ pub(crate) async fn async_io<T: AsFd, R>(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => return result,
         }
-        // One direction may be ready all the time, and stay so for others, and a try for urgent data says nothing of the end of
-        // the stream: only an event says that another try may help.
+        // One direction may be ready all the time, and stay so for others, and a try for urgent data says nothing of the
+        // end of the stream: only an event says that another try may help.
         io.news(interest, seen).await?;
     }
 }

@@ -22,11 +22,11 @@ impl Interest {
     pub const READABLE: Interest = Interest(1);
     /// That there is room to write, or that nothing more can be written.
     pub const WRITABLE: Interest = Interest(2);
-    /// That there is urgent data: the byte that TCP calls so, or a condition of a device. Other data does not end a wait for it;
-    /// on Linux the end of the stream does. Only Linux and Android have it.
+    /// That there is urgent data: the byte that TCP calls so, or a condition of a device. Other data does not end a wait
+    /// for it; on Linux the end of the stream does. Only Linux and Android have it.
     ///
-    /// Until a guard of such a wait is cleared, or a try for this alone would block, the next wait ends at once, whoever has
-    /// read meanwhile. A wait for [`READABLE`](Self::READABLE) ends with urgent data, too.
+    /// Until a guard of such a wait is cleared, or a try for this alone would block, the next wait ends at once, whoever
+    /// has read meanwhile. A wait for [`READABLE`](Self::READABLE) ends with urgent data, too.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub const PRIORITY: Interest = Interest(URGENT);
 

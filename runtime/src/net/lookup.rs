@@ -11,8 +11,8 @@ use super::addr::{self, ToSocketAddrs};
 /// address already needs no thread.
 ///
 /// # Cancellation
-/// The answer is lost. A lookup that still waits for a thread never asks the resolver, and leaves the queue when its turn
-/// comes; one that has begun keeps its thread until the resolver gives up.
+/// The answer is lost. A lookup that still waits for a thread never asks the resolver, and leaves the queue when its
+/// turn comes; one that has begun keeps its thread until the resolver gives up.
 ///
 /// # Errors
 /// Those of the resolver; if no thread could be had, or the runtime was shut down.
