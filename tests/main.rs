@@ -36,6 +36,7 @@ mod net_faults;
 mod net_flow;
 mod net_halves;
 mod net_lookup;
+mod net_pipe;
 mod net_reuse;
 mod net_shutdown;
 mod net_signals;

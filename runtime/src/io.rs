@@ -1,6 +1,6 @@
 //! Readiness of what the system can wait for, copying between streams, and the standard streams.
 //!
-//! Sockets are in [`net`](crate::net). Whatever else `epoll` takes (pipes, terminals, devices, event descriptors) goes
+//! Sockets and pipes are in [`net`](crate::net). Whatever else `epoll` takes (terminals, devices, event descriptors) goes
 //! into an [`AsyncFd`]; files do not, for they are always ready and yet block.
 //!
 //! # Traits

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! - [`time`]: sleeping, timeouts, intervals, and a clock that tests can stop.
-//! - [`net`]: TCP, UDP and Unix sockets; [`io`]: whatever else can be waited for, the standard streams, copying.
+//! - [`net`]: TCP, UDP and Unix sockets, pipes; [`io`]: whatever else can be waited for, the standard streams, copying.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,8 +1,9 @@
-//! TCP, UDP and Unix sockets, and names turned into addresses.
+//! TCP, UDP and Unix sockets, pipes, and names turned into addresses.
 //!
 //! Names and arguments are those of tokio; reading and writing needs no trait and only a shared reference, so that tasks
 //! may share a socket in an `Arc`. Sockets are watched by the runtime once they first have to wait (see
-//! [`io`](crate::io)), and a write to a connection that is gone is an error, never a signal.
+//! [`io`](crate::io)), and a write to a connection that is gone is an error, never a signal (for pipes see
+//! [there](unix::pipe)).
 //!
 //! ```
 //! use runtime::net::{TcpListener, TcpStream};

@@ -12,8 +12,8 @@ use super::interest::{Interest, Ready};
 
 /// A descriptor in non-blocking mode, watched by the runtime.
 ///
-/// For everything that has no type here: pipes, event and timer descriptors, devices, sockets of other families. The
-/// user sets `O_NONBLOCK` and makes the system calls; the runtime says when to.
+/// For everything that has no type here: event and timer descriptors, terminals, devices, sockets of other families.
+/// The user sets `O_NONBLOCK` and makes the system calls; the runtime says when to.
 ///
 /// The simple way is [`async_io`](Self::async_io): it makes the call, and waits whenever the call would block. The other
 /// one is in two steps: wait with [`readable`](Self::readable) or [`writable`](Self::writable), and make the call inside

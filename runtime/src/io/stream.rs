@@ -1,7 +1,8 @@
-//! Connected sockets that carry bytes: receive and send, by polling, by awaiting and without waiting.
+//! Connected sockets and pipes, which carry bytes: receive and send, by polling, by awaiting and without waiting.
 //!
-//! Everything here takes a shared reference: the kernel orders the callers. Sending never raises SIGPIPE.
+//! Everything here takes a shared reference: the kernel orders the callers.
 
+mod calls;
 #[cfg(any(feature = "futures-io", feature = "tokio-io", feature = "hyper"))]
 pub(crate) mod poll;
 
@@ -9,14 +10,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-use rustix::buffer::{Buffer, spare_capacity};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, recvmsg, send, sendmsg,
-    shutdown,
-};
-use smallvec::SmallVec;
+use rustix::buffer::spare_capacity;
 
 use super::evented::{Direction, Evented};
+
+use calls::Calls;
+pub(crate) use calls::{Pipes, QUIET, Sockets};
 
 /// The kernel refuses longer lists (`IOV_MAX` on every system that we know).
 const MOST_SLICES: usize = 1024;
@@ -24,26 +23,24 @@ const MOST_SLICES: usize = 1024;
 /// A read into a vector asks for at least so much.
 const CHUNK: usize = 8 * 1024;
 
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
-/// Here it is an option of the socket, which is set when it is made.
-#[cfg(target_vendor = "apple")]
-pub(crate) const QUIET: SendFlags = SendFlags::empty();
-
-/// A connected socket, or a half of one.
+/// A connected socket, a half of one, or an end of a pipe.
 pub(crate) trait ByteStream {
-    /// The socket as std knows it.
+    /// The object as std knows it.
     type Io: AsFd;
+
+    /// How it carries bytes.
+    type Calls: Calls;
 
     /// A read that fills less than its buffer has emptied the kernel's queue.
     const SHORT_READ_DRAINS: bool;
 
-    /// The socket.
+    /// The object.
     fn evented(&self) -> &Evented<Self::Io>;
 }
 
 impl<S: ByteStream> ByteStream for &S {
     type Io = S::Io;
+    type Calls = S::Calls;
     const SHORT_READ_DRAINS: bool = S::SHORT_READ_DRAINS;
 
     fn evented(&self) -> &Evented<S::Io> {
@@ -55,7 +52,7 @@ impl<S: ByteStream> ByteStream for &S {
 
 pub(crate) async fn read<S: ByteStream>(stream: &S, buf: &mut [u8]) -> io::Result<usize> {
     let len = buf.len();
-    recv_async(stream, len, |io| receive(io, &mut *buf, RecvFlags::empty())).await
+    recv_async(stream, len, |io| S::Calls::receive(io, &mut *buf)).await
 }
 
 async fn recv_async<S: ByteStream>(
@@ -87,31 +84,31 @@ pub(crate) async fn read_to_end<S: ByteStream>(stream: &S, buf: &mut Vec<u8>) ->
     loop {
         buf.reserve(CHUNK);
         let room = buf.capacity() - buf.len();
-        let read = |io: &S::Io| receive(io, spare_capacity(buf), RecvFlags::empty());
+        let read = |io: &S::Io| S::Calls::receive(io, spare_capacity(buf));
         if recv_async(stream, room, read).await? == 0 {
             return Ok(buf.len() - begin);
         }
     }
 }
 
-pub(crate) async fn peek<S: ByteStream>(stream: &S, buf: &mut [u8]) -> io::Result<usize> {
+pub(crate) async fn peek<S: ByteStream<Calls = Sockets>>(stream: &S, buf: &mut [u8]) -> io::Result<usize> {
     // Never a transfer: what was seen is still there.
-    stream.evented().io(Direction::Read, |io| receive(io, &mut *buf, RecvFlags::PEEK)).await
+    stream.evented().io(Direction::Read, |io| Sockets::look(io, buf)).await
 }
 
-pub(crate) fn poll_peek<S: ByteStream>(
+pub(crate) fn poll_peek<S: ByteStream<Calls = Sockets>>(
     stream: &S,
     cx: &mut Context<'_>,
     buf: &mut [u8],
 ) -> Poll<io::Result<usize>> {
-    stream.evented().poll_io(cx, Direction::Read, |io| receive(io, &mut *buf, RecvFlags::PEEK))
+    stream.evented().poll_io(cx, Direction::Read, |io| Sockets::look(io, buf))
 }
 
 pub(crate) fn try_read<S: ByteStream>(stream: &S, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
         return Ok(0);
     }
-    stream.evented().try_io(Direction::Read, |io| receive(io, &mut *buf, RecvFlags::empty()))
+    stream.evented().try_io(Direction::Read, |io| S::Calls::receive(io, &mut *buf))
 }
 
 pub(crate) fn try_read_vectored<S: ByteStream>(stream: &S, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -119,15 +116,7 @@ pub(crate) fn try_read_vectored<S: ByteStream>(stream: &S, bufs: &mut [IoSliceMu
     if bufs[..most].iter().all(|buf| buf.is_empty()) {
         return Ok(0);
     }
-    stream.evented().try_io(Direction::Read, |io| {
-        let mut control = RecvAncillaryBuffer::default();
-        Ok(recvmsg(io, &mut bufs[..most], &mut control, RecvFlags::empty())?.bytes)
-    })
-}
-
-fn receive<T: AsFd>(io: &T, buf: impl Buffer<u8>, flags: RecvFlags) -> io::Result<usize> {
-    let (_, count) = recv(io, buf, flags)?;
-    Ok(count)
+    stream.evented().try_io(Direction::Read, |io| S::Calls::scatter(io, &mut bufs[..most]))
 }
 
 // --- sending ---
@@ -136,7 +125,7 @@ pub(crate) async fn write<S: ByteStream>(stream: &S, buf: &[u8]) -> io::Result<u
     if buf.is_empty() {
         return Ok(0);
     }
-    stream.evented().transfer(Direction::Write, buf.len(), |io| Ok(send(io, buf, QUIET)?)).await
+    stream.evented().transfer(Direction::Write, full::<S>(buf.len()), |io| S::Calls::send(io, buf)).await
 }
 
 pub(crate) async fn write_vectored<S: ByteStream>(stream: &S, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -144,7 +133,7 @@ pub(crate) async fn write_vectored<S: ByteStream>(stream: &S, bufs: &[IoSlice<'_
     if len == 0 {
         return Ok(0);
     }
-    stream.evented().transfer(Direction::Write, len, |io| gather(io, bufs)).await
+    stream.evented().transfer(Direction::Write, full::<S>(len), |io| S::Calls::gather(io, bufs)).await
 }
 
 pub(crate) async fn write_all<S: ByteStream>(stream: &S, mut buf: &[u8]) -> io::Result<()> {
@@ -161,7 +150,7 @@ pub(crate) fn try_write<S: ByteStream>(stream: &S, buf: &[u8]) -> io::Result<usi
     if buf.is_empty() {
         return Ok(0);
     }
-    stream.evented().try_io(Direction::Write, |io| Ok(send(io, buf, QUIET)?))
+    stream.evented().try_io(Direction::Write, |io| S::Calls::send(io, buf))
 }
 
 pub(crate) fn try_write_vectored<S: ByteStream>(stream: &S, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -169,7 +158,7 @@ pub(crate) fn try_write_vectored<S: ByteStream>(stream: &S, bufs: &[IoSlice<'_>]
     if len == 0 {
         return Ok(0);
     }
-    stream.evented().try_io(Direction::Write, |io| gather(io, bufs))
+    stream.evented().try_io(Direction::Write, |io| S::Calls::gather(io, bufs))
 }
 
 /// As many slices as one call takes, and how much they hold.
@@ -178,27 +167,12 @@ fn cut<'a, 'b>(bufs: &'a [IoSlice<'b>]) -> (&'a [IoSlice<'b>], usize) {
     (bufs, bufs.iter().map(|buf| buf.len()).sum())
 }
 
-/// As many bytes are copied in less time than the kernel takes to read a list of buffers: the head of a response and a
-/// short body, say.
-const FLAT: usize = 1024;
-
-fn gather<T: AsFd>(io: &T, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
-    if let (Some(one), None) = (filled.next(), filled.next()) {
-        return Ok(send(io, one, QUIET)?);
-    }
-    if bufs.iter().map(|buf| buf.len()).sum::<usize>() > FLAT {
-        return Ok(sendmsg(io, bufs, &mut SendAncillaryBuffer::default(), QUIET)?);
-    }
-    let mut flat = SmallVec::<[u8; FLAT]>::new();
-    bufs.iter().for_each(|buf| flat.extend_from_slice(buf));
-    Ok(send(io, &flat, QUIET)?)
+/// A write of fewer bytes than this has left no room; none has where that cannot be said.
+fn full<S: ByteStream>(len: usize) -> usize {
+    if S::Calls::SHORT_WRITE_FILLS { len } else { 0 }
 }
 
 /// Says to the other side that nothing more will come. That it is gone already is no error.
 pub(crate) fn shutdown_write<S: ByteStream>(stream: &S) -> io::Result<()> {
-    match shutdown(stream.evented().get_ref(), Shutdown::Write) {
-        Err(rustix::io::Errno::NOTCONN) => Ok(()),
-        result => Ok(result?),
-    }
+    S::Calls::end(stream.evented().get_ref())
 }

@@ -2,7 +2,8 @@
 //! [`ByteStream`](super::stream::ByteStream).
 //!
 //! Reads go straight into the caller's memory, which need not be initialised. Writes may be vectored, and say so.
-//! `flush` does nothing, for sockets keep nothing back; `close` and `shutdown` end the writing half.
+//! `flush` does nothing, for sockets and pipes keep nothing back; `close` and `shutdown` end the writing half, but not a
+//! pipe, which only a drop ends.
 
 #![cfg_attr(
     any(feature = "tokio-io", feature = "hyper"),
@@ -11,6 +12,8 @@
 
 #[cfg(any(feature = "tokio-io", feature = "hyper"))]
 use std::io;
+#[cfg(any(feature = "tokio-io", feature = "hyper"))]
+use std::mem::MaybeUninit;
 #[cfg(any(feature = "tokio-io", feature = "hyper"))]
 use std::task::{Context, Poll, ready};
 
@@ -27,7 +30,7 @@ pub(crate) fn poll_fill<S: ByteStream>(
     // SAFETY: `poll_recv` only writes initialised bytes to the slice.
     let room = unsafe { buf.unfilled_mut() };
     let len = room.len();
-    let count = ready!(poll_recv(stream, cx, room, len))?;
+    let count = ready!(poll_recv::<_, [MaybeUninit<u8>]>(stream, cx, room, len))?;
     // SAFETY: the kernel has written the first `count` bytes of the slice.
     unsafe { buf.assume_init(count) };
     buf.advance(count);
@@ -44,7 +47,7 @@ pub(crate) fn poll_fill_hyper<S: ByteStream>(
     // SAFETY: `poll_recv` only writes initialised bytes to the slice.
     let room = unsafe { buf.as_mut() };
     let len = room.len();
-    let count = ready!(poll_recv(stream, cx, room, len))?;
+    let count = ready!(poll_recv::<_, [MaybeUninit<u8>]>(stream, cx, room, len))?;
     // SAFETY: the kernel has written the first `count` bytes of the slice.
     unsafe { buf.advance(count) };
     Poll::Ready(Ok(()))
@@ -61,7 +64,7 @@ macro_rules! futures_io_read {
                 buf: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let len = buf.len();
-                crate::io::stream::poll::poll_recv(&*self, cx, buf, len)
+                crate::io::stream::poll::poll_recv::<_, [u8]>(&*self, cx, buf, len)
             }
         }
     )*};

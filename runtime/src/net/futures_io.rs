@@ -1,4 +1,4 @@
-//! The traits of futures-io on every stream, on shared references to it, and on its halves.
+//! The traits of futures-io on every stream and end of a pipe, on shared references to them, and on halves of streams.
 
 use super::{tcp, unix};
 use crate::io::traits::{futures_io_read, futures_io_write};
@@ -12,6 +12,8 @@ futures_io_read!(
     &unix::UnixStream,
     unix::ReadHalf<'_>,
     unix::OwnedReadHalf,
+    unix::pipe::Receiver,
+    &unix::pipe::Receiver,
 );
 
 futures_io_write!(
@@ -23,4 +25,6 @@ futures_io_write!(
     &unix::UnixStream,
     unix::WriteHalf<'_>,
     unix::OwnedWriteHalf,
+    unix::pipe::Sender,
+    &unix::pipe::Sender,
 );

@@ -1,4 +1,4 @@
-//! The traits of `hyper::rt` on every stream, on shared references to it, and on its halves.
+//! The traits of `hyper::rt` on every stream and end of a pipe, on shared references to them, and on halves of streams.
 
 use super::{tcp, unix};
 use crate::io::traits::{hyper_read, vectored_write};
@@ -12,6 +12,8 @@ hyper_read!(
     &unix::UnixStream,
     unix::ReadHalf<'_>,
     unix::OwnedReadHalf,
+    unix::pipe::Receiver,
+    &unix::pipe::Receiver,
 );
 
 vectored_write!(hyper::rt::Write:
@@ -23,4 +25,6 @@ vectored_write!(hyper::rt::Write:
     &unix::UnixStream,
     unix::WriteHalf<'_>,
     unix::OwnedWriteHalf,
+    unix::pipe::Sender,
+    &unix::pipe::Sender,
 );

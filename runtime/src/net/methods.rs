@@ -13,7 +13,7 @@ macro_rules! read_methods {
         /// Nothing is lost: what was not given out stays in the kernel.
         ///
         /// # Errors
-        /// Those of the system; if the runtime that watches the socket was shut down.
+        /// Those of the system; if the runtime that watches the object was shut down.
         pub async fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
             crate::io::stream::read(self, buf).await
         }
@@ -40,36 +40,13 @@ macro_rules! read_methods {
             crate::io::stream::read_to_end(self, buf).await
         }
 
-        /// Reads like [`read`](Self::read), and leaves the bytes where they are.
-        ///
-        /// # Cancellation
-        /// Nothing is lost.
-        ///
-        /// # Errors
-        /// Those of [`read`](Self::read).
-        pub async fn peek(&self, buf: &mut [u8]) -> std::io::Result<usize> {
-            crate::io::stream::peek(self, buf).await
-        }
-
-        /// The same by polling. Keeps the waker of the last caller only.
-        ///
-        /// # Errors
-        /// Those of [`read`](Self::read).
-        pub fn poll_peek(
-            &self,
-            cx: &mut std::task::Context<'_>,
-            buf: &mut [u8],
-        ) -> std::task::Poll<std::io::Result<usize>> {
-            crate::io::stream::poll_peek(self, cx, buf)
-        }
-
         /// Waits until there is something to read or the stream has ended. A hint: another task may be quicker.
         ///
         /// # Cancellation
         /// Nothing is lost.
         ///
         /// # Errors
-        /// If the socket cannot be watched, or the runtime that watches it was shut down.
+        /// If the object cannot be watched, or the runtime that watches it was shut down.
         pub async fn readable(&self) -> std::io::Result<()> {
             self.ready(crate::io::Interest::READABLE).await.map(drop)
         }
@@ -92,6 +69,34 @@ macro_rules! read_methods {
     };
 }
 
+/// `peek` by awaiting and by polling, which only sockets can.
+macro_rules! peek_methods {
+    () => {
+        /// Reads like [`read`](Self::read), and leaves the bytes where they are.
+        ///
+        /// # Cancellation
+        /// Nothing is lost.
+        ///
+        /// # Errors
+        /// Those of [`read`](Self::read).
+        pub async fn peek(&self, buf: &mut [u8]) -> std::io::Result<usize> {
+            crate::io::stream::peek(self, buf).await
+        }
+
+        /// The same by polling. Keeps the waker of the last caller only.
+        ///
+        /// # Errors
+        /// Those of [`read`](Self::read).
+        pub fn poll_peek(
+            &self,
+            cx: &mut std::task::Context<'_>,
+            buf: &mut [u8],
+        ) -> std::task::Poll<std::io::Result<usize>> {
+            crate::io::stream::poll_peek(self, cx, buf)
+        }
+    };
+}
+
 /// `write` and its kin.
 macro_rules! write_methods {
     () => {
@@ -101,8 +106,8 @@ macro_rules! write_methods {
         /// A cancelled write has written nothing.
         ///
         /// # Errors
-        /// Those of the system: `BrokenPipe` or `ConnectionReset` if nobody can read it, and never a signal; if the
-        /// runtime that watches the socket was shut down.
+        /// Those of the system: `BrokenPipe` or `ConnectionReset` if nobody can read it; if the runtime that watches the
+        /// object was shut down.
         pub async fn write(&self, buf: &[u8]) -> std::io::Result<usize> {
             crate::io::stream::write(self, buf).await
         }
@@ -135,7 +140,7 @@ macro_rules! write_methods {
         /// Nothing is lost.
         ///
         /// # Errors
-        /// If the socket cannot be watched, or the runtime that watches it was shut down.
+        /// If the object cannot be watched, or the runtime that watches it was shut down.
         pub async fn writable(&self) -> std::io::Result<()> {
             self.ready(crate::io::Interest::WRITABLE).await.map(drop)
         }
@@ -155,7 +160,12 @@ macro_rules! write_methods {
         pub fn try_write_vectored(&self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
             crate::io::stream::try_write_vectored(self, bufs)
         }
+    };
+}
 
+/// `shutdown`, which only sockets can.
+macro_rules! shutdown_methods {
+    () => {
         /// Ends the writing: the other side reads what is on its way and then the end. Reading goes on.
         ///
         /// Again, or after the other side has gone, it does nothing.
@@ -171,13 +181,13 @@ macro_rules! write_methods {
 /// `ready`, for streams and halves.
 macro_rules! ready_methods {
     () => {
-        /// Waits until the socket is ready for any of `interest`. A hint: another task may be quicker.
+        /// Waits until the object is ready for any of `interest`. A hint: another task may be quicker.
         ///
         /// # Cancellation
         /// Nothing is lost.
         ///
         /// # Errors
-        /// If the socket cannot be watched, or the runtime that watches it was shut down.
+        /// If the object cannot be watched, or the runtime that watches it was shut down.
         pub async fn ready(&self, interest: crate::io::Interest) -> std::io::Result<crate::io::Ready> {
             let readiness = crate::io::stream::ByteStream::evented(self).ready(interest).await?;
             Ok(readiness.ready)
@@ -185,12 +195,12 @@ macro_rules! ready_methods {
     };
 }
 
-/// `try_io`, `async_io` and the polling of readiness, for sockets whose field is `io`.
+/// `try_io` and `async_io`, for objects whose field is `io`.
 macro_rules! io_methods {
     () => {
-        /// Makes one system call of the user's own, unless the socket is known not to be ready.
+        /// Makes one system call of the user's own, unless the object is known not to be ready.
         ///
-        /// `op` must be a call on this socket that does not block.
+        /// `op` must be a call on this object that does not block.
         ///
         /// # Errors
         /// Those of `op`; `WouldBlock` also without a call of it.
@@ -204,14 +214,14 @@ macro_rules! io_methods {
 
         /// Makes a system call of the user's own again and again, after a wait each time that it would block.
         ///
-        /// `op` must be a call on this socket that answers `WouldBlock` when there is nothing to do, or the task may sleep
+        /// `op` must be a call on this object that answers `WouldBlock` when there is nothing to do, or the task may sleep
         /// for ever.
         ///
         /// # Cancellation
         /// Nothing is lost: an `op` that succeeded ends the wait at once.
         ///
         /// # Errors
-        /// Those of `op`, except `WouldBlock`; if the runtime that watches the socket was shut down.
+        /// Those of `op`, except `WouldBlock`; if the runtime that watches the object was shut down.
         pub async fn async_io<R>(
             &self,
             interest: crate::io::Interest,
@@ -442,4 +452,7 @@ macro_rules! message_methods {
     };
 }
 
-pub(super) use {io_methods, message_methods, read_methods, ready_methods, socket_impls, write_methods};
+pub(super) use {
+    io_methods, message_methods, peek_methods, read_methods, ready_methods, shutdown_methods, socket_impls,
+    write_methods,
+};

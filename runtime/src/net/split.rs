@@ -99,14 +99,16 @@ macro_rules! halves {
             Ok(std::sync::Arc::into_inner(read.0).expect("the halves are the only two owners"))
         }
 
-        crate::net::split::halves!(@half ReadHalf<'_>, $stream, $addr, |half| half.0, read_methods);
-        crate::net::split::halves!(@half OwnedReadHalf, $stream, $addr, |half| &half.0, read_methods);
-        crate::net::split::halves!(@half WriteHalf<'_>, $stream, $addr, |half| half.0, write_methods);
-        crate::net::split::halves!(@half OwnedWriteHalf, $stream, $addr, |half| half.stream(), write_methods);
+        crate::net::split::halves!(@half ReadHalf<'_>, $stream, $addr, |half| half.0, read_methods peek_methods);
+        crate::net::split::halves!(@half OwnedReadHalf, $stream, $addr, |half| &half.0, read_methods peek_methods);
+        crate::net::split::halves!(@half WriteHalf<'_>, $stream, $addr, |half| half.0, write_methods shutdown_methods);
+        crate::net::split::halves!(
+            @half OwnedWriteHalf, $stream, $addr, |half| half.stream(), write_methods shutdown_methods
+        );
     };
-    (@half $half:ty, $stream:ident, $addr:ty, |$this:ident| $inner:expr, $methods:ident) => {
+    (@half $half:ty, $stream:ident, $addr:ty, |$this:ident| $inner:expr, $($methods:ident)+) => {
         impl $half {
-            crate::net::methods::$methods!();
+            $(crate::net::methods::$methods!();)+
             crate::net::methods::ready_methods!();
 
             /// The address of the other side.
@@ -137,6 +139,7 @@ macro_rules! halves {
 
         impl crate::io::stream::ByteStream for $half {
             type Io = <$stream as crate::io::stream::ByteStream>::Io;
+            type Calls = <$stream as crate::io::stream::ByteStream>::Calls;
             const SHORT_READ_DRAINS: bool =
                 <$stream as crate::io::stream::ByteStream>::SHORT_READ_DRAINS;
 

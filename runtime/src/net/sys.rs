@@ -1,7 +1,7 @@
-//! Where systems differ: sockets that are born in non-blocking mode.
+//! Where systems differ: sockets and pipes that are born in non-blocking mode.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
@@ -71,6 +71,24 @@ pub(super) fn connected(socket: &impl AsFd) -> io::Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// A new pipe in non-blocking mode, closed on exec: where it is read, and where it is written.
+#[cfg(not(target_vendor = "apple"))]
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    Ok(pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?)
+}
+
+/// A new pipe in non-blocking mode, closed on exec: where it is read, and where it is written.
+#[cfg(target_vendor = "apple")]
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe()?;
+    for end in [&read, &write] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(end, true)?;
+    }
+    Ok((read, write))
 }
 
 /// Two Unix sockets in non-blocking mode that are connected with each other.

@@ -1,4 +1,4 @@
-//! The traits of tokio on every stream, on shared references to it, and on its halves.
+//! The traits of tokio on every stream and end of a pipe, on shared references to them, and on halves of streams.
 
 use super::{tcp, unix};
 use crate::io::traits::{tokio_io_read, vectored_write};
@@ -12,6 +12,8 @@ tokio_io_read!(
     &unix::UnixStream,
     unix::ReadHalf<'_>,
     unix::OwnedReadHalf,
+    unix::pipe::Receiver,
+    &unix::pipe::Receiver,
 );
 
 vectored_write!(tokio::io::AsyncWrite:
@@ -23,4 +25,6 @@ vectored_write!(tokio::io::AsyncWrite:
     &unix::UnixStream,
     unix::WriteHalf<'_>,
     unix::OwnedWriteHalf,
+    unix::pipe::Sender,
+    &unix::pipe::Sender,
 );

@@ -1,4 +1,4 @@
-//! Sockets within one machine, found by a path, by an abstract name, or made in pairs.
+//! Sockets within one machine, found by a path, by an abstract name, or made in pairs; and [pipes](pipe).
 //!
 //! Addresses are those of [`std::os::unix::net::SocketAddr`]; on Linux its extension trait makes abstract names.
 //!
@@ -24,6 +24,7 @@
 
 mod datagram;
 mod listener;
+pub mod pipe;
 mod split;
 mod stream;
 #[cfg(target_os = "linux")]

@@ -4,12 +4,12 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use rustix::buffer::Buffer;
-use rustix::net::{RecvFlags, send};
 
-use super::{ByteStream, Direction, QUIET, cut, gather, receive};
+use super::calls::{Calls, Filled};
+use super::{ByteStream, Direction, cut, full};
 
 /// Receives into `buf`, which has room for `len` bytes and may not be initialised: the first ones are, as many as the
-/// answer says.
+/// answer says. The type of `buf` has to be named: the compiler does not infer it.
 pub(crate) fn poll_recv<S: ByteStream, B: ?Sized>(
     stream: &S,
     cx: &mut Context<'_>,
@@ -17,12 +17,12 @@ pub(crate) fn poll_recv<S: ByteStream, B: ?Sized>(
     len: usize,
 ) -> Poll<io::Result<usize>>
 where
-    for<'b> &'b mut B: Buffer<u8>,
+    for<'b> &'b mut B: Buffer<u8, Output: Filled>,
 {
     if len == 0 {
         return Poll::Ready(Ok(0));
     }
-    let op = |io: &S::Io| receive(io, &mut *buf, RecvFlags::empty());
+    let op = |io: &S::Io| S::Calls::receive(io, &mut *buf);
     if S::SHORT_READ_DRAINS {
         stream.evented().poll_transfer(cx, Direction::Read, len, op)
     } else {
@@ -38,7 +38,7 @@ pub(crate) fn poll_send<S: ByteStream>(
     if buf.is_empty() {
         return Poll::Ready(Ok(0));
     }
-    stream.evented().poll_transfer(cx, Direction::Write, buf.len(), |io| Ok(send(io, buf, QUIET)?))
+    stream.evented().poll_transfer(cx, Direction::Write, full::<S>(buf.len()), |io| S::Calls::send(io, buf))
 }
 
 pub(crate) fn poll_send_vectored<S: ByteStream>(
@@ -50,5 +50,5 @@ pub(crate) fn poll_send_vectored<S: ByteStream>(
     if len == 0 {
         return Poll::Ready(Ok(0));
     }
-    stream.evented().poll_transfer(cx, Direction::Write, len, |io| gather(io, bufs))
+    stream.evented().poll_transfer(cx, Direction::Write, full::<S>(len), |io| S::Calls::gather(io, bufs))
 }

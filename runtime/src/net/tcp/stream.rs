@@ -9,9 +9,11 @@ use socket2::{SockRef, Socket};
 
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{TcpSocket, linger};
-use crate::io::stream::ByteStream;
+use crate::io::stream::{ByteStream, Sockets};
 use crate::io::{Direction, Evented, Interest};
-use crate::net::methods::{io_methods, read_methods, ready_methods, socket_impls, write_methods};
+use crate::net::methods::{
+    io_methods, peek_methods, read_methods, ready_methods, shutdown_methods, socket_impls, write_methods,
+};
 use crate::net::{ToSocketAddrs, addr, sys};
 
 /// A TCP connection.
@@ -77,7 +79,9 @@ impl TcpStream {
     }
 
     read_methods!();
+    peek_methods!();
     write_methods!();
+    shutdown_methods!();
     ready_methods!();
     io_methods!();
 
@@ -254,6 +258,7 @@ impl TcpStream {
 
 impl ByteStream for TcpStream {
     type Io = net::TcpStream;
+    type Calls = Sockets;
     const SHORT_READ_DRAINS: bool = true;
 
     fn evented(&self) -> &Evented<net::TcpStream> {

@@ -12,9 +12,11 @@ use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 #[cfg(target_os = "linux")]
 use super::ucred::UCred;
 use super::{path_addr, sock_addr};
-use crate::io::stream::ByteStream;
+use crate::io::stream::{ByteStream, Sockets};
 use crate::io::{Direction, Evented, Interest};
-use crate::net::methods::{io_methods, read_methods, ready_methods, socket_impls, write_methods};
+use crate::net::methods::{
+    io_methods, peek_methods, read_methods, ready_methods, shutdown_methods, socket_impls, write_methods,
+};
 use crate::net::sys;
 
 /// A Unix connection that carries bytes.
@@ -90,7 +92,9 @@ impl UnixStream {
     }
 
     read_methods!();
+    peek_methods!();
     write_methods!();
+    shutdown_methods!();
     ready_methods!();
     io_methods!();
 
@@ -181,6 +185,7 @@ impl UnixStream {
 
 impl ByteStream for UnixStream {
     type Io = net::UnixStream;
+    type Calls = Sockets;
     /// A read ends behind a piece that carries descriptors, with more in the queue.
     const SHORT_READ_DRAINS: bool = false;
 
