@@ -56,7 +56,7 @@ last_searcher_keeps_quiet     scheduler::models::the_last_searcher_passes_the_se
 next_slot_relaxed             scheduler::models::the_next_slot_gives_each_task_once
 core_taken_without_the_bit    scheduler::models::a_guest_and_a_submitter_meet_at_one_seat
 guest_keeps_the_search        scheduler::models::the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter
-stopper_never_leaves          scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
+late_wake_leaves_it           scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
 stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
 stir_without_fence            scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_the_monitor_falls_asleep_is_seen
 monitor_sleeps_without_fence  scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_the_monitor_falls_asleep_is_seen
@@ -92,9 +92,7 @@ MUTANTS
 )
 
 # Not a pipe, which would hide that the build failed.
-mkdir -p "$CARGO_TARGET_DIR"
-cargo test --config tests/models.toml --quiet -p runtime --lib --no-run --message-format=json-render-diagnostics >"$CARGO_TARGET_DIR/build.json"
-models=$(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$CARGO_TARGET_DIR/build.json")
+. tests/models.build
 
 results="$CARGO_TARGET_DIR/mutants"
 rm -rf "$results"
