@@ -66,7 +66,7 @@ use crate::error::Error;
 use crate::fork::Birth;
 use crate::inherit::{self, Values};
 use crate::loom;
-use crate::loom::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
+use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::loom::deque::{Injector, Stealer};
 use crate::loom::lock::{Condvar, Mutex, Static};
 use crate::parker::Parker;
@@ -101,8 +101,6 @@ pub(crate) struct Shared {
     flavor: Flavor,
     /// Of which process it is. Read for each task, and never written.
     birth: CachePadded<Birth>,
-    /// Somebody is in [`stop`](Self::stop), and looks at the injector before they go on.
-    has_stopper: AtomicBool,
     /// The owner of the runtime, who is not owned by it.
     host: Mutex<Option<Weak<dyn Host>>>,
     life: Mutex<Life>,
@@ -239,7 +237,6 @@ impl Shared {
             phase: CachePadded::new(AtomicU8::new(STOPPING)),
             flavor,
             birth: CachePadded::new(Birth::now()),
-            has_stopper: AtomicBool::new(false),
             host: Mutex::new(None),
             life: Mutex::default(),
             changed: Condvar::new(),
@@ -386,13 +383,12 @@ impl Shared {
             return lost::leave(runnable);
         }
         self.injector.push(runnable);
-        // The fence stands between the push and all looks that follow: at the idle word, the phase and the stopper.
+        // The fence stands between the push and both looks that follow: at the idle word and at the phase.
         self.idle.submitted();
-        // ORDERING: Acquire, pairs with the store in `stop`: who sees that phase sees its stopper.
-        if self.phase.load(Ordering::Acquire) != STOPPING || loom::mutant!("stop_without_recheck") {
+        if self.phase.load(Ordering::Relaxed) != STOPPING || loom::mutant!("stop_without_recheck") {
             self.call();
-        } else if !self.has_stopper.load(Ordering::Relaxed) {
-            self.fail_injected();
+        } else {
+            self.fail_if_deserted();
         }
     }
 

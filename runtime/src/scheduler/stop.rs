@@ -39,12 +39,9 @@ impl Shared {
     }
 
     /// From here on whatever is dequeued fails; tasks that wait are dequeued.
-    ///
-    /// Until this is done nobody else fails what they push: whoever wakes a task may have a lock in hand that the destructor
-    /// of another one wants.
     pub(crate) fn stop(&'static self) {
-        self.has_stopper.store(true, Ordering::Relaxed);
-        // ORDERING: Release, pairs with the load in `inject`.
+        // Counted, so that nobody fails what they push meanwhile; see `fail_if_deserted`.
+        self.runner_came();
         self.phase.store(STOPPING, Ordering::Release);
         // ORDERING: pairs with the fence in `Idle::submitted`: a submitter reads the new phase after its push, or the
         // workers, which come after this fence, see the push.
@@ -52,15 +49,11 @@ impl Shared {
         self.cancel_waiting();
         self.driver.close();
         self.wake_everybody();
-        // ORDERING: Relaxed; the fence that follows pairs with the one in `inject`: who has still seen the stopper has pushed
-        // before it looks.
-        if !mutant!("stopper_never_leaves") {
-            self.has_stopper.store(false, Ordering::Relaxed);
-        }
         // As every submission: those that are awake may have looked already, and a worker may have no thread yet.
         self.idle.submitted();
         self.offer_work();
-        self.close_monitor();
+        // Ends the monitor, unless somebody still polls: what a poll that is stuck holds has to be failed as well.
+        self.runner_left();
     }
 
     /// Queues every task that waits, to be failed; true if there were any.
@@ -109,14 +102,6 @@ impl Shared {
                 self.is_stopping(),
                 "whoever runs a worker keeps the scheduler from the next runtime"
             );
-        }
-    }
-
-    /// Ends the monitor, or leaves that to the last worker: what a poll that is stuck holds has to be failed as well.
-    fn close_monitor(&self) {
-        // Under the lock, so that either this or the last one to leave sees the other.
-        if self.life.lock().runners == 0 {
-            self.monitor.close();
         }
     }
 
@@ -171,6 +156,18 @@ impl Shared {
         self.fail_all(std::iter::from_fn(|| steal_one(&self.injector)), error);
         if !mutant!("failed_tasks_are_not_told") {
             self.idle_while_closing();
+        }
+    }
+
+    /// Fails what was injected, unless somebody is there who does so before they leave, or when they leave as the last one.
+    ///
+    /// Whoever wakes a task may have a lock in hand that the destructor of another one wants: it runs none as long as there is
+    /// somebody else to do it.
+    pub(super) fn fail_if_deserted(&'static self) {
+        // Under the lock that the last one takes before it looks: it sees what this thread has pushed.
+        let deserted = self.life.lock().runners == 0;
+        if deserted && !mutant!("late_wake_leaves_it") {
+            self.fail_injected();
         }
     }
 
