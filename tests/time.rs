@@ -432,6 +432,33 @@ fn what_sleeps_already_when_the_clock_is_stopped_wakes_exactly() {
 }
 
 #[test]
+fn what_sleeps_when_the_clock_is_stopped_from_outside_wakes_in_order() {
+    within(PATIENCE, || {
+        for _ in 0..20 {
+            let (rt, order) = (multi(2), Arc::new(Mutex::new(Vec::new())));
+            let deadline = rt.block_on(async { time::now() }) + HOUR;
+            let sleepers: Vec<_> = (0..10)
+                .rev()
+                .map(|n| {
+                    let order = order.clone();
+                    rt.spawn(async move {
+                        time::sleep_until(deadline + n * NS).await;
+                        order.lock().push(n);
+                    })
+                })
+                .collect();
+            until(|| rt.metrics().timers() == 10);
+            {
+                let _entered = rt.enter();
+                time::pause();
+            }
+            sleepers.into_iter().for_each(|sleeper| sleeper.wait().unwrap());
+            assert_eq!(*order.lock(), Vec::from_iter(0..10));
+        }
+    });
+}
+
+#[test]
 fn a_clock_that_goes_on_does_so_from_where_it_stood() {
     on_each(|rt| {
         rt.block_on(async {

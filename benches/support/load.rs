@@ -10,8 +10,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Barrier;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{panic, process, thread};
 
 use crate::child;
 use crate::harness::{MIN_ITERATIONS, WARM_UP_SHARE};
@@ -119,10 +119,20 @@ pub fn was_asked_for() -> bool {
     let Some((FLAG, rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
         return false;
     };
+    end_with_the_first_panic();
     limits::allow_many_files();
     let load = Load::parse(rest).expect("SERVICE ADDRESS CONNECTIONS ms|rounds AMOUNT PAUSE_US");
     println!("{}", exchange(&load));
     true
+}
+
+/// The other threads would wait for one that is gone.
+fn end_with_the_first_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        process::exit(1);
+    }));
 }
 
 fn exchange(load: &Load) -> Done {

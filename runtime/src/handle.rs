@@ -37,7 +37,7 @@ use alive::Alive;
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
 pub(crate) use driver::{
-    advance_clock, arm, clock_changed, clock_now, driver, reactor, read_clock, would_arm_with,
+    advance_clock, arm, clock_changed, clock_now, driver, pause_clock, reactor, read_clock, would_arm_with,
 };
 pub use enter::EnterGuard;
 pub use metrics::Metrics;

@@ -93,8 +93,6 @@ pub use state::{InvalidState, State};
 /// ```
 pub struct Promise<T> {
     cell: Arc<Cell<T>>,
-    /// See [`inner`](Self::inner).
-    is_inner: bool,
 }
 
 impl<T: Send + Sync + 'static> Promise<T> {
@@ -109,18 +107,20 @@ impl<T: Send + Sync + 'static> Promise<T> {
     /// ```
     #[track_caller]
     pub fn new() -> (Promise<T>, Future<T>) {
-        let cell = Arc::new(Cell::pending(Location::caller()));
-        let future = Future::adopt(cell.clone());
-        (Promise { cell, is_inner: false }, future)
+        Promise::of(Cell::pending(Location::caller()))
     }
 
     /// A promise inside of something that users hold, and drop whenever they unwind: that it breaks is no failure of a
     /// producer.
     #[track_caller]
     pub(crate) fn inner() -> (Promise<T>, Future<T>) {
-        let (mut promise, future) = Promise::new();
-        promise.is_inner = true;
-        (promise, future)
+        Promise::of(Cell::pending(Location::caller()).inner())
+    }
+
+    fn of(cell: Cell<T>) -> (Promise<T>, Future<T>) {
+        let cell = Arc::new(cell);
+        let future = Future::adopt(cell.clone());
+        (Promise { cell }, future)
     }
 
     /// One more reader. If there was none left, the promise is no longer [closed](Self::is_closed).
@@ -167,7 +167,8 @@ impl<T: Send + Sync + 'static> Promise<T> {
     /// An exception that is an [`Error`] is taken as it is, with its kind; one that
     /// [is a cancellation](Error::is_cancelled) makes the future's state [`State::Cancelled`].
     ///
-    /// An exception that no reader ever looks at is reported once, when the last handle of the pair goes.
+    /// An exception that no reader ever looks at is reported once, when the last handle of the pair goes; that a runtime
+    /// [was shut down](Error::is_shutdown) is not.
     ///
     /// # Errors
     /// Gives the exception back, as an [`Error`], if the future is done already.
@@ -332,7 +333,7 @@ fn exception_of(exception: BoxError) -> Error {
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         if self.cell.state() == State::Pending {
-            let failure = Failure::broken(!self.is_inner && std::thread::panicking());
+            let failure = Failure::broken(!self.cell.is_inner && std::thread::panicking());
             if let Ok(claim) = Claim::take(&self.cell) {
                 claim.settle(Err(failure));
             }

@@ -44,7 +44,8 @@ pub(super) fn hello<P: Net>() -> Workload {
     served("hyper_hello", "GET on one of 32 kept connections; hyper 1, HTTP/1.1", run)
 }
 
-/// The time of an exchange, and the server's processor time for it: a runtime that spins has its answers sooner.
+/// The time of an exchange, and the server's processor time for it: a runtime that spins has its answers sooner. What it takes
+/// to start the client and to accept its connections is spread over the exchanges.
 fn served(name: &'static str, op: &'static str, run: fn(&mut Bencher)) -> Workload {
     Workload { figures: &["", "cpu"], ..plain(name, op, 1, run) }
 }

@@ -20,11 +20,8 @@ use crate::child;
 /// A difference that nobody would notice.
 const LEVEL: f64 = 0.02;
 
-/// With fewer pairs no interval between two of them holds 95 %.
-const FEWEST_PAIRS: usize = 6;
-
-/// Half the width of an interval that holds 95 % of a normal distribution, in standard deviations.
-const SIGMAS: f64 = 1.96;
+/// How often the median lies outside of the interval.
+const MISSED: f64 = 0.05;
 
 /// One row of the table.
 pub(super) struct Row {
@@ -119,7 +116,8 @@ impl Row {
 /// The geometric mean over the workloads, by round.
 fn means(rows: &[Row]) -> Vec<f64> {
     let of_each: Vec<_> = rows.iter().filter(|row| row.counts).map(Row::ratios).collect();
-    let rounds = of_each.first().map_or(0, Vec::len);
+    // Whoever failed in a round left it to those before it alone.
+    let rounds = of_each.iter().map(Vec::len).min().unwrap_or(0);
     let logarithms = |round: usize| of_each.iter().map(move |ratios| ratios[round].ln());
     (0..rounds).map(|round| (logarithms(round).sum::<f64>() / of_each.len() as f64).exp()).collect()
 }
@@ -127,15 +125,25 @@ fn means(rows: &[Row]) -> Vec<f64> {
 /// The median of the ratios, its interval, and what that says of ours.
 fn interval(ratios: &mut [f64]) -> String {
     let Some(middle) = median(ratios) else { return format!("{:>14}", "-") };
-    if ratios.len() < FEWEST_PAIRS {
-        return format!("{middle:>14.3}{:>18}", "-");
-    }
+    let Some(rank) = outer_rank(ratios.len()) else { return format!("{middle:>14.3}{:>18}", "-") };
     // `median` has sorted them.
-    let count = ratios.len() as f64;
-    let low = ((count - SIGMAS * count.sqrt()) / 2.0).floor().max(0.0) as usize;
-    let (low, high) = (ratios[low], ratios[ratios.len() - 1 - low]);
+    let (low, high) = (ratios[rank], ratios[ratios.len() - 1 - rank]);
     let bounds = format!("{low:.3}..{high:.3}");
     format!("{middle:>14.3}{bounds:>18}  {}", verdict(low, high))
+}
+
+/// How many of the smallest, and of the largest, of `count` figures lie outside of an interval that holds their median with
+/// a probability of 95 %: as many heads are thrown as seldom. `None` if all of them are too few for that.
+fn outer_rank(count: usize) -> Option<usize> {
+    let (mut throws, mut at_most, mut rank) = (0.5_f64.powi(count as i32), 0.0, 0);
+    loop {
+        at_most += throws;
+        if 2.0 * at_most > MISSED || rank > count / 2 {
+            return rank.checked_sub(1);
+        }
+        throws *= (count - rank) as f64 / (rank + 1) as f64;
+        rank += 1;
+    }
 }
 
 /// What an interval of rival/ours says of ours. "Level" first: a difference that is sure may still be too small to matter.

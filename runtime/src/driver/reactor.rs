@@ -169,6 +169,10 @@ impl Reactor {
             return;
         }
         let wanted = entry.source.wanted() | more;
+        // Of an object that is closed both ways each question is answered at once, with that.
+        if wanted == URGENT && entry.source.look().is_closed() {
+            return;
+        }
         if wanted & (READABLE | WRITABLE | URGENT) != 0 {
             // It fails if the object cannot be watched any more; a wait for it is then ended by its own next try.
             let _ = self.poller.rearm(entry.fd, token, wanted);

@@ -74,6 +74,12 @@ impl Seen {
         self.0 as u8
     }
 
+    /// Closed both ways.
+    pub(super) fn is_closed(self) -> bool {
+        let closed = READ_CLOSED | WRITE_CLOSED;
+        self.ready() & closed == closed
+    }
+
     /// What it is ready for among `wanted`; an end or an error makes everything ready.
     fn among(self, wanted: u8) -> u8 {
         self.ready() & (wanted | ERROR | SHUTDOWN | closed(wanted))
@@ -124,14 +130,15 @@ impl Source {
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, event);
         let mut waiters = self.waiters.lock();
         let now = Seen(u64::from(bits));
+        let is_over = |waiter: &Waiter| now.among(waiter.wanted) != 0;
         // In the order of their coming: the first to wait is the first to be woken.
-        let mut index = 0;
-        while let Some(waiter) = waiters.list.get(index) {
-            if now.among(waiter.wanted) == 0 {
-                index += 1;
-            } else {
-                woken.extend([waiters.list.remove(index).waker]);
-            }
+        if waiters.list.iter().all(is_over) {
+            woken.extend(waiters.list.drain(..).map(|waiter| waiter.waker));
+        } else {
+            let (over, others) = std::mem::take(&mut waiters.list).into_iter().partition(is_over);
+            let over: SmallVec<[Waiter; 2]> = over;
+            woken.extend(over.into_iter().map(|waiter| waiter.waker));
+            waiters.list = others;
         }
         self.count(&waiters);
     }

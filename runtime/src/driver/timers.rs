@@ -103,8 +103,6 @@ impl Timers {
     /// The caller has to tell whoever sleeps for longer, see the module. A deadline that has passed on the shard wakes
     /// at once.
     pub(crate) fn arm(&self, shard: usize, now: u64, deadline: u64, waker: &Waker) -> Option<Armed> {
-        let exact = self.exact.load(Ordering::Relaxed);
-        let deadline = if exact { deadline } else { with_slack(now, deadline) };
         assert_none_held();
         let waker = waker.clone();
         let index = shard as u16;
@@ -117,6 +115,9 @@ impl Timers {
             drop_quietly(waker);
             return None;
         }
+        // So is the clock that has just stopped: `set_exact` takes the lock after it has said so.
+        let exact = self.exact.load(Ordering::Relaxed);
+        let deadline = if exact { deadline } else { with_slack(now, deadline) };
         wheel.catch_up(now);
         if deadline <= wheel.elapsed() {
             // Whoever goes by another clock, which is behind, is told so as well, instead of being woken again and again.

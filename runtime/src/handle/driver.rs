@@ -90,6 +90,13 @@ pub(crate) fn driver() -> Option<&'static Driver> {
     Some(scheduler::entered()?.driver())
 }
 
+/// Stops the clock of the runtime that the thread stands in; false if it stood still already.
+pub(crate) fn pause_clock() -> bool {
+    let Some(shared) = scheduler::entered() else { return false };
+    // Who waits already is woken, to arm an exact timer, and has to be seen by whoever would move the clock on.
+    shared.while_held(|| shared.driver().pause())
+}
+
 /// Moves the clock of the runtime that the thread stands in on, if it stands still, and wakes what is due then.
 pub(crate) fn advance_clock(time: u64) -> bool {
     let Some(shared) = scheduler::entered() else { return false };

@@ -513,9 +513,11 @@ fn wanted(interest: Interest) -> u8 {
 
 /// What is told of after a wait for `interest`.
 fn told(seen: Seen, interest: Interest) -> Ready {
+    // Whoever reads and whoever waits for urgent data alone have a bit each.
+    let of_readers = if interest.is_readable() { seen.ready() & readiness::PRIORITY } else { 0 };
     let urgent = interest.is_priority() && seen.ready() & readiness::URGENT != 0;
-    let bits = seen.ready() | if urgent { readiness::PRIORITY } else { 0 };
-    Ready::from_bits(bits) & interest.told()
+    let priority = if urgent { readiness::PRIORITY } else { of_readers };
+    Ready::from_bits(seen.ready() & !readiness::PRIORITY | priority) & interest.told()
 }
 
 impl<T: AsFd> Drop for Evented<T> {

@@ -26,7 +26,9 @@ impl Interest {
     /// for it; on Linux the end of the stream does. Only Linux and Android have it.
     ///
     /// Until a guard of such a wait is cleared, or a try for this alone would block, the next wait ends at once, whoever
-    /// has read meanwhile. A wait for [`READABLE`](Self::READABLE) ends with urgent data, too.
+    /// has read meanwhile. A wait for [`READABLE`](Self::READABLE) ends with urgent data, too. Once the stream has ended each wait
+    /// ends at once: a loop of waits and tries has to look for [`is_read_closed`](Ready::is_read_closed). To read
+    /// urgent data where there is none is `InvalidInput` for TCP, and no would-block.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub const PRIORITY: Interest = Interest(URGENT);
 

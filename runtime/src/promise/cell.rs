@@ -27,6 +27,8 @@ pub(super) struct Cell<T> {
     slot: Slot<T>,
     pub(super) audience: Mutex<Audience<T>>,
     location: &'static Location<'static>,
+    /// See [`Promise::inner`](super::Promise::inner).
+    pub(super) is_inner: bool,
 }
 
 /// Why there is no value, and who is to hear of it if no reader does.
@@ -39,10 +41,12 @@ pub(super) struct Failure {
 impl Failure {
     /// A failure that was set by somebody on this thread. The end of a runtime is none that anybody need look at.
     pub(super) fn new(error: Error) -> Self {
-        let outcome = match () {
-            () if error.is_cancelled() => Outcome::CANCELLED,
-            () if error.is_shutdown() => Outcome::FAILED_QUIETLY,
-            () => Outcome::FAILED,
+        let outcome = if error.is_cancelled() {
+            Outcome::CANCELLED
+        } else if error.is_shutdown() {
+            Outcome::FAILED_QUIETLY
+        } else {
+            Outcome::FAILED
         };
         Failure { error, executor: context::executor(), outcome }
     }
@@ -148,7 +152,13 @@ impl<T> Cell<T> {
             slot: Slot(UnsafeCell::new(result)),
             audience: Mutex::new(Audience::new()),
             location,
+            is_inner: false,
         }
+    }
+
+    /// That the promise breaks is no failure of a producer.
+    pub(super) fn inner(self) -> Self {
+        Cell { is_inner: true, ..self }
     }
 
     pub(super) fn state(&self) -> State {

@@ -22,8 +22,9 @@
 //! ```
 //!
 //! # Signals
-//! The system has no write to a pipe without SIGPIPE, as it has for sockets. Programs in Rust ignore that signal from
-//! their start on, and have the error `BrokenPipe`; one that asks for the signal again is ended by it.
+//! The system has no write to a pipe without SIGPIPE, as it has for sockets. Programs with a `main` in Rust ignore that signal
+//! from their start on, and have the error `BrokenPipe`. One that asks for the signal again, or whose `main` is another
+//! language's, is ended by it.
 
 use std::fmt;
 use std::io;
@@ -123,6 +124,8 @@ macro_rules! end {
             io_methods!();
 
             /// Gives the descriptor in blocking mode, as a child process wants it for a standard stream.
+            ///
+            /// Duplicates of the descriptor share the mode: an end that is made of one would block its worker.
             ///
             /// # Errors
             /// If the mode cannot be set.
