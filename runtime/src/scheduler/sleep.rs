@@ -137,6 +137,10 @@ impl Context {
         let (shared, worker) = (self.shared, core.index);
         let own = self.own(&core);
         core.expose(own);
+        if shared.is_spare(worker) {
+            // A worker takes its seat again; into this deque nobody would look before they have run dry.
+            core.drain().into_iter().for_each(|runnable| shared.injector.push(runnable));
+        }
         own.stats.leave();
         let searching = std::mem::take(&mut core.searching);
         let manned = own.seat.give_back(core);

@@ -111,8 +111,11 @@ impl Shared {
 
     /// Asks a spare worker to go: one that sleeps, or else the one that came last, which may be stuck.
     pub(super) fn dismiss(&'static self) {
-        let taken = |worker: &usize| self.processors[*worker].post.is_taken();
-        let mut spares = (self.workers..self.processors.len()).rev().filter(taken);
+        let stays = |worker: &usize| {
+            let post = &self.processors[*worker].post;
+            post.is_taken() && !post.is_dismissed()
+        };
+        let mut spares = (self.workers..self.processors.len()).rev().filter(stays);
         let Some(last) = spares.next() else { return };
         let worker =
             [last].into_iter().chain(spares).find(|worker| self.idle.is_parked(*worker)).unwrap_or(last);

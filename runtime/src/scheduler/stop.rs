@@ -67,9 +67,7 @@ impl Shared {
 
     fn wake_everybody(&self) {
         self.wake_manned();
-        for guest in std::mem::take(&mut self.life.lock().queue) {
-            guest.unpark();
-        }
+        self.next_guest();
         self.changed.notify_all();
     }
 
@@ -255,9 +253,9 @@ impl Shared {
 
     /// A worker is free that has no thread: whoever waits may have it.
     pub(super) fn next_guest(&self) {
-        for guest in std::mem::take(&mut self.life.lock().queue) {
-            guest.unpark();
-        }
+        // Those who are woken want the lock next.
+        let guests = std::mem::take(&mut self.life.lock().queue);
+        guests.iter().for_each(|guest| guest.unpark());
     }
 }
 
