@@ -9,7 +9,9 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use runtime::shutdown_token;
 use runtime::signal::{SignalKind, ctrl_c, signal};
-use runtime_tests::{PATIENCE, alone, child_command, is_child, open_files_but_timers, poll_once, within};
+use runtime_tests::{
+    PATIENCE, alone, child_command, is_child, multi, open_files_but_timers, poll_once, within,
+};
 
 // --- listeners ---
 
@@ -304,5 +306,84 @@ fn there_is_one_token_in_a_process() {
     alone("signal::there_is_one_token_in_a_process", || {
         shutdown_token().cancel();
         assert!(shutdown_token().is_cancelled());
+    });
+}
+
+/// The thread of the body is in a task that does not return.
+#[runtime::main(graceful = "10m", flavor = "current_thread")]
+async fn is_kept_by_a_task() {
+    runtime::spawn(async {
+        runtime::block_on(async {
+            say_ready();
+            shutdown_token().cancelled().await;
+        });
+        eprintln!("task asked");
+    });
+    pending::<()>().await;
+}
+
+#[test]
+fn a_task_that_keeps_the_thread_of_the_body_is_asked_all_the_same() {
+    if is_child() {
+        return is_kept_by_a_task();
+    }
+    within(PATIENCE, || {
+        let mut program =
+            Program::start("signal::a_task_that_keeps_the_thread_of_the_body_is_asked_all_the_same");
+        program.send(Signal::TERM);
+        program.until("task asked");
+        program.send(Signal::TERM);
+        assert_eq!(program.end(), Some(143));
+    });
+}
+
+struct EndsLate;
+
+impl Drop for EndsLate {
+    fn drop(&mut self) {
+        say_ready();
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+/// The body has returned; what the runtime still has takes its time.
+#[runtime::main(graceful = "10m", flavor = "current_thread")]
+async fn ends_slowly() {
+    runtime::spawn(async {
+        let _late = EndsLate;
+        pending::<()>().await;
+    });
+    runtime::task::yield_now().await;
+}
+
+#[test]
+fn the_first_signal_ends_a_program_whose_body_has_returned() {
+    if is_child() {
+        return ends_slowly();
+    }
+    within(PATIENCE, || {
+        let program = Program::start("signal::the_first_signal_ends_a_program_whose_body_has_returned");
+        program.send(Signal::TERM);
+        assert_eq!(program.end(), Some(143));
+    });
+}
+
+#[test]
+fn a_wait_for_ctrl_c_whose_runtime_ends_is_an_error() {
+    alone("signal::a_wait_for_ctrl_c_whose_runtime_ends_is_an_error", || {
+        let rt = multi(1);
+        let handle = rt.handle().clone();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            handle.block_on(async {
+                let mut pressed = std::pin::pin!(runtime::signal::ctrl_c());
+                assert!(poll_once(pressed.as_mut()).await.is_pending());
+                begun.send(()).unwrap();
+                pressed.await
+            })
+        });
+        begins.recv().unwrap();
+        drop(rt);
+        assert!(waiting.join().unwrap().is_err());
     });
 }

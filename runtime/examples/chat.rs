@@ -209,16 +209,33 @@ impl Room {
 
     /// Does nothing if the client is out already, so that it leaves once, whoever notices first.
     fn remove(&self, id: u64, why: &str, farewell: &'static str) {
-        let Some(member) = self.members().by_id.remove(&id) else { return };
+        if let Some(name) = self.put_out(id, farewell) {
+            self.tell_others(id, &format!("* {name} {why}"));
+        }
+    }
+
+    /// Takes the client's place; gives the name of one who was not out already.
+    fn put_out(&self, id: u64, farewell: &'static str) -> Option<String> {
+        let member = self.members().by_id.remove(&id)?;
         // Comes back only if nobody listens any more.
         let _ = member.farewell.set_result(farewell);
-        let Member { name, queue, .. } = member;
-        drop(queue);
-        self.tell_others(id, &format!("* {name} {why}"));
+        Some(member.name)
     }
 
     /// Never waits: a queue that is full costs its owner the place, and nobody else anything.
     fn tell_others(&self, id: u64, line: &str) -> usize {
+        let (most, mut slow) = self.send(id, line);
+        // Those who are put out are told of in one line, however many they are: a line for each would fill other queues.
+        while !slow.is_empty() {
+            let out = slow.into_iter().filter_map(|id| self.put_out(id, "* you read too slowly; goodbye"));
+            let names = out.collect::<Vec<_>>().join(", ");
+            (_, slow) = self.send(id, &format!("* {names} read too slowly and was dropped"));
+        }
+        most
+    }
+
+    /// How many lines wait for the slowest of those who got it, and whose queues were full.
+    fn send(&self, id: u64, line: &str) -> (usize, Vec<u64>) {
         let line: Arc<str> = Arc::from(line);
         let (mut most, mut slow) = (0, Vec::new());
         // All under the lock, so that everybody reads the lines in the same order.
@@ -230,10 +247,7 @@ impl Room {
                 Err(TrySendError::Closed(_)) => {}
             }
         }
-        for id in slow {
-            self.remove(id, "read too slowly and was dropped", "* you read too slowly; goodbye");
-        }
-        most
+        (most, slow)
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {

@@ -14,10 +14,12 @@
 //! at.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::net;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -39,6 +41,8 @@ usage: http [ADDRESS]
   ADDRESS   where to listen, such as localhost:8080 or [::1]:0 (default: 127.0.0.1:8080)
 ";
 
+/// For so long a client may be silent before its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// What a request in flight has left once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -126,13 +130,27 @@ fn talk(stream: TcpStream, connections: &GracefulShutdown) {
     // Without this the last piece of an answer waits until the client has acknowledged the piece before.
     let _ = stream.set_nodelay(true);
     let mut server = auto::Builder::new(Executor::new());
-    // The clock lets hyper give up on clients that take for ever over their headers.
+    // The clock lets hyper give up on clients that take for ever over their headers; it starts once they have begun with them.
     server.http1().timer(Timer::new());
     server.http2().timer(Timer::new());
-    let connection = server.serve_connection(stream, service_fn(answer)).into_owned();
-    let connection = connections.watch(connection);
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = {
+        let asked = Arc::clone(&asked);
+        service_fn(move |request| {
+            asked.store(true, Ordering::Relaxed);
+            answer(request)
+        })
+    };
+    let connection = connections.watch(server.serve_connection(stream, service).into_owned());
     drop(runtime::spawn(async move {
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let ended = match timeout(FIRST_REQUEST, connection.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) if asked.load(Ordering::Relaxed) => connection.await,
+            // A client that says nothing would keep its connection for ever.
+            Err(_) => return,
+        };
+        if let Err(error) = ended {
             eprintln!("http: {error}");
         }
     }));
@@ -143,7 +161,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         "/" => "Hello, World!\n",
         "/slow" => {
             // Whoever tries the stop can tell from this line that there is something to finish.
-            println!("a slow request came in");
+            // Nobody may be left to read it.
+            let _ = writeln!(io::stdout(), "a slow request came in");
             sleep(Duration::from_millis(500)).await;
             "Hello at last!\n"
         }

@@ -9,7 +9,7 @@
 //! line on stdout names the address, and each connection gives a line when it ends. The exit code is 2 for a wrong
 //! command line or an address that cannot be listened at; a target that is not there ends the one connection only.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,7 +65,10 @@ async fn accept_all(listener: TcpListener, target: Arc<str>) -> ! {
 
 async fn report(client: TcpStream, from: SocketAddr, target: Arc<str>) {
     match pass(client, &target).await {
-        Ok((there, back)) => println!("{from}: {there} bytes to {target}, {back} bytes back"),
+        Ok((there, back)) => {
+            // Nobody may be left to read it.
+            let _ = writeln!(io::stdout(), "{from}: {there} bytes to {target}, {back} bytes back");
+        }
         Err(error) => eprintln!("proxy: {from}: {error}"),
     }
 }

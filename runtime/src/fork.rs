@@ -80,8 +80,11 @@ fn register() {
 /// who could be told by an error.
 #[cold]
 pub(crate) fn end_child(culprit: &str) -> ! {
-    eprintln!(
-        "runtime: a forked process returned into {LOST}; a {culprit} that forks has to end the child itself"
+    let message = format!(
+        "runtime: a forked process returned into {LOST}; a {culprit} that forks has to end the child itself\n"
     );
+    // Not std's, whose lock another thread of the parent may have held at the fork.
+    // SAFETY: the pointer and the length are those of the message.
+    let _ = unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
     std::process::abort();
 }

@@ -1,18 +1,21 @@
 //! `#[runtime::main(graceful = "5s")]`: a program that is asked to end, has time for it, and ends.
 
-use std::future::poll_fn;
+use std::error::Error as StdError;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::cancel::CancelToken;
 use crate::coop::BudgetGuard;
+use crate::error::Error;
 use crate::handle::install;
+use crate::promise::{self, Promise};
 use crate::runtime::{Builder, start};
-use crate::signal::{Signal, SignalKind};
+use crate::signal::{Registration, Signal, SignalKind};
 use crate::time::timeout;
 
 /// The token that is cancelled when the process is asked to end: by the first `SIGINT` or `SIGTERM`, in a program with
@@ -43,13 +46,19 @@ pub fn shutdown_token() -> CancelToken {
 #[track_caller]
 pub fn main<F: Future>(builder: Builder, grace: Duration, body: F) -> F::Output {
     // First, so that it goes last: a second signal ends a process that hangs in its shutdown.
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
+    let (signals, handlers) = match Signals::new() {
+        Ok(both) => both,
         Err(error) => panic!("cannot listen to SIGINT and SIGTERM: {error}"),
     };
     let runtime = start(builder);
     let _installed = install(&runtime.handle());
-    match runtime.block_on(until_asked(body, &mut signals, grace)) {
+    // By a task: the thread of `block_on` may be in another one that does not return, and the rest is to be asked even so.
+    let (asked, told) = Promise::inner();
+    let _listening = runtime.spawn(signals.ask(asked)).abort_on_drop();
+    let outcome = runtime.block_on(until_asked(body, told, grace));
+    // Nobody listens any more.
+    handlers.end_with_the_next();
+    match outcome {
         Ok(output) => output,
         Err(kind) => {
             // The body did not return, so there is no output to end with.
@@ -59,32 +68,52 @@ pub fn main<F: Future>(builder: Builder, grace: Duration, body: F) -> F::Output 
     }
 }
 
-/// What asks a process to end. The first one is heard here; the second ends the process from inside its handler, whatever
-/// else the process is doing.
+/// What asks a process to end. The first one is heard here.
 struct Signals([(SignalKind, Signal); 2]);
 
+/// What the system calls for them. The second one ends the process from there, whatever else the process is doing.
+struct Handlers {
+    armed: Arc<AtomicBool>,
+    _registered: [Arc<Registration>; 2],
+}
+
+impl Handlers {
+    /// Ends the process with the next signal, also if none has come.
+    fn end_with_the_next(&self) {
+        self.armed.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new() -> io::Result<(Self, Handlers)> {
         let armed = Arc::new(AtomicBool::new(false));
         let listen = |kind| Ok::<_, io::Error>((kind, Signal::armed(kind, armed.clone())?));
-        Ok(Signals([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?]))
+        let signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
+        let registered = signals.each_ref().map(|(_, signal)| signal.registration());
+        Ok((Signals(signals), Handlers { armed, _registered: registered }))
     }
 
-    /// Waits for the first signal of either kind.
-    async fn first(&mut self) -> SignalKind {
-        poll_fn(|cx| {
-            for (kind, signal) in &mut self.0 {
-                match signal.poll_recv(cx) {
-                    Poll::Ready(Some(())) => return Poll::Ready(*kind),
-                    Poll::Ready(None) => {
-                        panic!("cannot listen to SIGINT and SIGTERM: the system refuses to watch a socket")
-                    }
-                    Poll::Pending => {}
-                }
+    /// Waits for the first signal, cancels the token, and says which signal it was, or why it hears none.
+    async fn ask(mut self, asked: Promise<SignalKind>) {
+        match poll_fn(|cx| self.poll_first(cx)).await {
+            Ok(kind) => {
+                shutdown_token().cancel();
+                // Lost if the body has returned, and with it whoever would be told.
+                let _ = asked.set_result(kind);
             }
-            Poll::Pending
-        })
-        .await
+            // Then whoever shut the runtime down ends the program as well.
+            Err(error) if error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<Error>) => {}
+            Err(error) => _ = asked.set_exception(error),
+        }
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SignalKind>> {
+        for (kind, signal) in &mut self.0 {
+            if let Poll::Ready(heard) = signal.poll_heard(cx) {
+                return Poll::Ready(heard.map(|()| *kind));
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -92,18 +121,18 @@ impl Signals {
 /// have run.
 async fn until_asked<F: Future>(
     body: F,
-    signals: &mut Signals,
+    told: promise::Future<SignalKind>,
     grace: Duration,
 ) -> Result<F::Output, SignalKind> {
     let mut body = pin!(body);
     let kind = {
-        let mut first = pin!(signals.first());
+        let mut told = pin!(signal_of(told));
         let outcome = poll_fn(|cx| match body.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending => {
                 // A body that uses the budget up in each of its polls does not hide the signal.
                 let _unit = BudgetGuard::one_more();
-                first.as_mut().poll(cx).map(Err)
+                told.as_mut().poll(cx).map(Err)
             }
         });
         match outcome.await {
@@ -111,6 +140,14 @@ async fn until_asked<F: Future>(
             Err(kind) => kind,
         }
     };
-    shutdown_token().cancel();
     timeout(grace, body).await.map_err(|_| kind)
+}
+
+/// The signal that has come; never, if the runtime was shut down before.
+async fn signal_of(told: promise::Future<SignalKind>) -> SignalKind {
+    match told.await {
+        Ok(kind) => kind,
+        Err(error) if error.is_broken_promise() => pending().await,
+        Err(error) => panic!("cannot listen to SIGINT and SIGTERM: {error}"),
+    }
 }

@@ -28,7 +28,6 @@ mod register;
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-#[cfg(feature = "macros")]
 use std::sync::Arc;
 #[cfg(feature = "macros")]
 use std::sync::atomic::AtomicBool;
@@ -37,7 +36,7 @@ use std::task::{Context, Poll, ready};
 use crate::io::{AsyncFd, Interest};
 
 pub use kind::SignalKind;
-use register::Registration;
+pub(crate) use register::Registration;
 
 /// A listener to one kind of signal; from [`signal`].
 ///
@@ -46,7 +45,7 @@ use register::Registration;
 #[must_use = "a listener that is dropped at once hears nothing"]
 pub struct Signal {
     socket: AsyncFd<UnixStream>,
-    _registration: Registration,
+    registration: Arc<Registration>,
 }
 
 /// Begins to listen to a kind of signal. What comes from now on is heard, also if nobody awaits it at that moment.
@@ -76,10 +75,10 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
 /// is lost: use [`signal`] there.
 ///
 /// # Errors
-/// As [`signal`].
+/// As [`signal`]; if the socket behind it cannot be watched, or its runtime is shut down before.
 pub async fn ctrl_c() -> io::Result<()> {
-    signal(SignalKind::interrupt())?.recv().await;
-    Ok(())
+    let mut signal = signal(SignalKind::interrupt())?;
+    std::future::poll_fn(|cx| signal.poll_heard(cx)).await
 }
 
 impl Signal {
@@ -89,7 +88,13 @@ impl Signal {
         handlers.set_nonblocking(true)?;
         let registration = register(handlers)?;
         let socket = AsyncFd::with_interest(ours, Interest::READABLE)?;
-        Ok(Signal { socket, _registration: registration })
+        Ok(Signal { socket, registration: Arc::new(registration) })
+    }
+
+    /// What the system calls. Who keeps it keeps that up, when nobody listens any more.
+    #[cfg(feature = "macros")]
+    pub(crate) fn registration(&self) -> Arc<Registration> {
+        self.registration.clone()
     }
 
     /// A listener whose signal ends the process on the spot if it finds `armed` set; the first one sets it.
@@ -110,28 +115,32 @@ impl Signal {
 
     /// [`recv`](Self::recv) as a poll function.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        self.poll_heard(cx).map(Result::ok)
+    }
+
+    /// The same, with what the system says if it fails.
+    pub(crate) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let mut ready = match ready!(self.socket.poll_read_ready(cx)) {
-                Ok(ready) => ready,
-                Err(_) => return Poll::Ready(None),
-            };
+            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
             let mut heard = false;
             let mut room = [0; 64];
             // Until it is empty: all of them are one.
             let end = loop {
                 match { ready.get_inner() }.read(&mut room) {
-                    Ok(0) => break None,
+                    // The handler's end is as old as the listener.
+                    Ok(0) => break io::ErrorKind::UnexpectedEof.into(),
                     Ok(_) => heard = true,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => break Some(error),
+                    Err(error) => break error,
                 }
             };
-            match end {
-                Some(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                _ => return Poll::Ready(heard.then_some(())),
+            if end.kind() == io::ErrorKind::WouldBlock {
+                ready.clear_ready();
+            } else if !heard {
+                return Poll::Ready(Err(end));
             }
             if heard {
-                return Poll::Ready(Some(()));
+                return Poll::Ready(Ok(()));
             }
         }
     }

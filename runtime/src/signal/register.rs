@@ -20,7 +20,7 @@ use super::SignalKind;
 
 /// A handler, taken out when this is dropped.
 #[derive(Debug)]
-pub(super) struct Registration(SigId);
+pub(crate) struct Registration(SigId);
 
 impl Registration {
     /// From now on each signal of the kind writes a byte to `socket`, which does not block.
