@@ -46,11 +46,9 @@ tsan() {
     # where none are left it does not start, and nothing is suppressed.
     # Signals are held back from a thread until it calls something that the sanitizer intercepts, and epoll_pwait2 is not.
     # The other runtimes, and tests about the system's own lock, have std's locks, which came without instrumentation.
-    # A hundred thousand of something are about the depth of the stack, and take a minute here.
     run "$@" --skip five_thousand_connections --skip fifty_runtimes_with_sockets --skip net_exhaustion:: \
         --skip a_task_that_is_cancelled_while_it_connects --skip a_connect_that_is_dropped_in_the_middle \
-        --skip signal:: --skip p06_ --skip a_shutdown_ends_every_wait_of_foreign_threads --skip sync:: --skip p05_ \
-        --skip hundred_thousand
+        --skip signal:: --skip p06_ --skip a_shutdown_ends_every_wait_of_foreign_threads --skip sync:: --skip p05_
 }
 
 if [ "$which" = both ]; then

@@ -337,20 +337,23 @@ fn a_task_that_keeps_the_thread_of_the_body_is_asked_all_the_same() {
     });
 }
 
-struct EndsLate;
+/// Never ends.
+struct Endless;
 
-impl Drop for EndsLate {
+impl Drop for Endless {
     fn drop(&mut self) {
         say_ready();
-        std::thread::sleep(Duration::from_secs(600));
+        loop {
+            std::thread::park();
+        }
     }
 }
 
-/// The body has returned; what the runtime still has takes its time.
+/// The body has returned; the runtime waits for what it still has.
 #[runtime::main(graceful = "10m", flavor = "current_thread")]
-async fn ends_slowly() {
+async fn never_ends() {
     runtime::spawn(async {
-        let _late = EndsLate;
+        let _late = Endless;
         pending::<()>().await;
     });
     runtime::task::yield_now().await;
@@ -359,7 +362,7 @@ async fn ends_slowly() {
 #[test]
 fn the_first_signal_ends_a_program_whose_body_has_returned() {
     if is_child() {
-        return ends_slowly();
+        return never_ends();
     }
     within(PATIENCE, || {
         let program = Program::start("signal::the_first_signal_ends_a_program_whose_body_has_returned");

@@ -10,7 +10,7 @@
 //!
 //! A child that is made behind the C library's back (`vfork`, a bare `clone`) is not noticed; it may only execute another
 //! program, as ever.
-#![expect(unsafe_code, reason = "registers a handler with the C library")]
+#![expect(unsafe_code, reason = "registers a handler with the C library, and writes past std's lock")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
