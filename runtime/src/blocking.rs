@@ -45,7 +45,6 @@ use crate::error::Error;
 use crate::fork::Birth;
 use crate::loom::lock::{Condvar, Mutex};
 use crate::loom::{JoinHandle, mutant};
-use crate::thread_id::ThreadId;
 
 pub(crate) use pressure::free_threads;
 
@@ -78,8 +77,8 @@ struct State {
     coming: usize,
     /// Jobs that lie on the bench of a thread which has not woken up yet: neither queued nor running.
     handed: usize,
-    /// The threads that run jobs.
-    at_work: Slab<ThreadId>,
+    /// The threads that run jobs, one after the other.
+    at_work: Slab<crate::loom::Arc<Bench>>,
     /// Of those, the ones that the end of the runtime does not wait for.
     loose: usize,
     /// Somebody looks after the queue.

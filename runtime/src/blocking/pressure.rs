@@ -9,7 +9,8 @@ use std::time::Duration;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::thread_id::ThreadId;
+use super::thread::Bench;
+use crate::loom;
 
 /// How many threads are asked in one look.
 const SAMPLE: usize = 8;
@@ -38,16 +39,16 @@ fn processors() -> usize {
 
 /// Threads to ask.
 pub(super) struct Sample {
-    threads: SmallVec<[ThreadId; SAMPLE]>,
+    benches: SmallVec<[loom::Arc<Bench>; SAMPLE]>,
     /// Of how many they are a sample.
     of: usize,
 }
 
 /// Takes a sample of the threads that run jobs.
-pub(super) fn sample(at_work: &Slab<ThreadId>) -> Sample {
+pub(super) fn sample(at_work: &Slab<loom::Arc<Bench>>) -> Sample {
     let of = at_work.len();
-    let threads = at_work.iter().map(|(_, thread)| *thread);
-    Sample { threads: threads.step_by((of / SAMPLE).max(1)).take(SAMPLE).collect(), of }
+    let benches = at_work.iter().map(|(_, bench)| bench.clone());
+    Sample { benches: benches.step_by((of / SAMPLE).max(1)).take(SAMPLE).collect(), of }
 }
 
 /// What a sample showed.
@@ -64,7 +65,7 @@ impl Sample {
     /// Asks the system what the threads do.
     pub(super) fn ask(&self) -> Pressure {
         let mut pressure = Pressure { processors: processors(), of: self.of, answers: 0, runnable: 0 };
-        for answer in self.threads.iter().filter_map(|thread| thread.is_runnable()) {
+        for answer in self.benches.iter().filter_map(|bench| bench.is_computing()) {
             pressure.answers += 1;
             pressure.runnable += usize::from(answer);
         }
@@ -98,6 +99,9 @@ impl Pressure {
 
 #[cfg(all(test, not(runtime_loom)))]
 mod tests {
+    #[cfg(target_os = "linux")]
+    use std::sync::mpsc;
+
     use super::*;
 
     fn pressure(of: usize, answers: usize, runnable: usize) -> Pressure {
@@ -124,9 +128,40 @@ mod tests {
     fn a_sample_is_spread_over_all_threads() {
         let mut at_work = Slab::new();
         for _ in 0..100 {
-            at_work.insert(ThreadId::current());
+            at_work.insert(Bench::new());
         }
         let sample = sample(&at_work);
-        assert_eq!((sample.threads.len(), sample.of), (SAMPLE, 100));
+        assert_eq!((sample.benches.len(), sample.of), (SAMPLE, 100));
+    }
+
+    /// What a look says of the calling thread, and of one that waits meanwhile for a lock that this one has.
+    #[cfg(target_os = "linux")]
+    fn look_at_a_waiter(in_job: bool) -> Pressure {
+        let (tell, told) = mpsc::channel();
+        let lock = parking_lot::Mutex::new(());
+        thread::scope(|scope| {
+            let guard = lock.lock();
+            scope.spawn(|| {
+                let bench = Bench::new();
+                tell.send(bench.clone()).unwrap();
+                let wait = || drop(lock.lock());
+                if in_job { bench.work(wait) } else { wait() }
+            });
+            let bench = told.recv().unwrap();
+            while !bench.is_asleep(in_job) {
+                thread::yield_now();
+            }
+            let sample = Sample { benches: [bench].into_iter().collect(), of: 1 };
+            let pressure = sample.ask();
+            drop(guard);
+            pressure
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_waits_in_its_job_sleeps_and_one_that_waits_for_the_next_does_not() {
+        assert_eq!(look_at_a_waiter(true).runnable, 0);
+        assert_eq!(look_at_a_waiter(false).runnable, 1);
     }
 }

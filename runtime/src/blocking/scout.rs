@@ -70,6 +70,7 @@ impl Default for Pace {
 struct Survey {
     now: Instant,
     queued: usize,
+    /// Threads that are about to take a job: new ones, and those that were handed one.
     coming: usize,
     taken: u64,
 }
@@ -219,7 +220,8 @@ impl Pool {
 
 impl State {
     fn survey(&self, now: Instant) -> Survey {
-        Survey { now, queued: self.queue.len(), coming: self.coming, taken: self.taken }
+        let coming = self.coming + self.handed;
+        Survey { now, queued: self.queue.len(), coming, taken: self.taken }
     }
 
     fn begin_scouting(&mut self, bench: &loom::Arc<Bench>) {
@@ -243,4 +245,26 @@ fn doze(bench: &Bench, time: Duration) {
 #[cfg(runtime_loom)]
 fn doze(_: &Bench, _: Duration) {
     loom::thread::yield_now();
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    /// How many threads a look adds at which nobody is at work and five jobs are queued.
+    fn added(state: &mut State) -> usize {
+        let survey = Survey { queued: 5, ..state.survey(Instant::now()) };
+        let nobody = pressure::sample(&state.at_work).ask();
+        state.pace.judge(&survey, nobody)
+    }
+
+    #[test]
+    fn no_thread_is_added_while_one_that_was_handed_a_job_has_not_woken_up() {
+        let pool = Pool::new(8, || 1, Duration::ZERO);
+        let mut state = pool.state.lock();
+        state.handed = 1;
+        assert_eq!(added(&mut state), 0);
+        state.handed = 0;
+        assert_eq!(added(&mut state), 1);
+    }
 }

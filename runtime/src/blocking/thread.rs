@@ -1,6 +1,8 @@
 //! The life of one of the pool's threads: run what is queued, wait for an order, leave when it has waited for long.
 
 use std::sync::Arc;
+// Of the standard library in models as well: a hint, which nothing waits for.
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Pool, Queued, State};
@@ -34,11 +36,40 @@ pub(super) enum Order {
 pub(super) struct Bench {
     order: Mutex<Option<Order>>,
     pub(super) parker: loom::Arc<Parker>,
+    thread: ThreadId,
+    in_job: AtomicBool,
 }
 
 impl Bench {
-    fn new() -> loom::Arc<Self> {
-        loom::Arc::new(Bench { order: Mutex::new(None), parker: Parker::new() })
+    /// The calling thread's.
+    pub(super) fn new() -> loom::Arc<Self> {
+        loom::Arc::new(Bench {
+            order: Mutex::new(None),
+            parker: Parker::new(),
+            thread: ThreadId::current(),
+            in_job: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs a job, or fails it.
+    pub(super) fn work(&self, job: impl FnOnce()) {
+        // ORDERING: Relaxed, both are hints for whoever asks meanwhile.
+        self.in_job.store(true, Ordering::Relaxed);
+        job();
+        self.in_job.store(false, Ordering::Relaxed);
+    }
+
+    /// True if its thread computes, in a job or to get to the next one: where many wait for the pool's lock, because the
+    /// one that has it waits for a processor, more threads would not help. None if the system does not say.
+    pub(super) fn is_computing(&self) -> Option<bool> {
+        let runnable = self.thread.is_runnable()?;
+        Some(runnable || !self.in_job.load(Ordering::Relaxed))
+    }
+
+    /// Its thread sleeps, in a job or not.
+    #[cfg(all(test, target_os = "linux", not(runtime_loom)))]
+    pub(super) fn is_asleep(&self, in_job: bool) -> bool {
+        self.in_job.load(Ordering::Relaxed) == in_job && self.thread.is_runnable() == Some(false)
     }
 
     /// Leaves an order, which the thread finds when it is woken.
@@ -51,7 +82,6 @@ impl Pool {
     /// The life of a thread.
     pub(super) fn run(self: &Arc<Self>, duty: Duty) {
         let bench = Bench::new();
-        let id = ThreadId::current();
         if duty == Duty::Scout {
             self.scout(&bench);
         }
@@ -61,7 +91,7 @@ impl Pool {
             state.note_peak();
         }
         loop {
-            state = self.empty_queue(state, &bench, id);
+            state = self.empty_queue(state, &bench);
             if state.closed {
                 break;
             }
@@ -95,25 +125,29 @@ impl Pool {
         &'a self,
         mut state: MutexGuard<'a, State>,
         bench: &loom::Arc<Bench>,
-        id: ThreadId,
     ) -> MutexGuard<'a, State> {
-        while let Some(job) = state.take() {
+        let Some(first) = state.take() else { return state };
+        let place = state.at_work.insert(bench.clone());
+        let mut next = Some(first);
+        while let Some(job) = next {
             if mutant!("pool_idle_counted_early") {
                 state.idle.push(bench.clone());
             }
-            let place = state.at_work.insert(id);
             let closed = state.closed;
             drop(state);
-            if closed {
-                job.fail(Error::shutdown());
-            } else {
-                job.run();
-            }
+            bench.work(|| {
+                if closed {
+                    job.fail(Error::shutdown());
+                } else {
+                    job.run();
+                }
+            });
             self.forbid_return();
             state = self.state.lock();
-            state.at_work.remove(place);
             self.changed.notify_all();
+            next = state.take();
         }
+        state.at_work.remove(place);
         state
     }
 
