@@ -418,6 +418,11 @@ impl Shared {
             return;
         }
         let Some(host) = self.host() else { return self.called_too_late(worker) };
+        if self.is_asked_for_later() {
+            self.never_started(worker);
+            // Those who run may have left meanwhile, and relied on this call.
+            return if self.is_attended() { self.leave_to_others() } else { self.offer_work() };
+        }
         // While this thread has the host, the scheduler goes to no other runtime.
         self.runner_came();
         self.idle.set_manned(worker, true);
@@ -470,21 +475,27 @@ impl Shared {
     fn start_failed(&'static self, worker: usize, error: io::Error) {
         self.never_started(worker);
         self.runner_left();
-        let attended = {
-            let life = self.life.lock();
-            life.runners + life.guests > 0
-        };
-        if attended {
+        if self.is_attended() {
             // Before anybody is woken, who may ask again. It may be that all who run are in blocking code.
             self.refusal.note();
-            // Those who run come by the injector within a few polls; those who sleep look once more when woken.
-            self.wake_manned();
-            self.next_guest();
-            self.watch();
-            self.monitor.stir(self);
+            self.leave_to_others();
         } else {
             self.fail_unattended(&Error::new(error));
         }
+    }
+
+    /// Some thread is there that runs tasks, now or when its own future waits.
+    fn is_attended(&self) -> bool {
+        let life = self.life.lock();
+        life.runners + life.guests > 0
+    }
+
+    /// Those who run come by the injector within a few polls; those who sleep look once more when woken.
+    fn leave_to_others(&'static self) {
+        self.wake_manned();
+        self.next_guest();
+        self.watch();
+        self.monitor.stir(self);
     }
 
     /// Wakes every thread that sleeps on a seat; used where a single wake-up may not have reached anybody.

@@ -55,4 +55,95 @@ impl Shared {
     pub(super) fn may_ask_for_threads(&self, now: Instant) -> bool {
         !self.refusal.is_there() || self.refusal.is_old(now, ASK_AGAIN / 2)
     }
+
+    /// A thread was refused just now, there are others to do the work, and if they do not the monitor asks again.
+    pub(super) fn is_asked_for_later(&'static self) -> bool {
+        if self.may_ask_for_threads(Instant::now()) {
+            return false;
+        }
+        self.watch();
+        self.monitor.rescues() && self.is_attended()
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use std::any::Any;
+    use std::io;
+    use std::sync::atomic::AtomicU32;
+    use std::sync::{Arc, LazyLock};
+    use std::task::Waker;
+
+    use super::super::monitor::Options;
+    use super::super::{Flavor, OPEN};
+    use super::*;
+    use crate::cell;
+    use crate::context::{Executor, Host, Job, Role, Stall};
+    use crate::loom::JoinHandle;
+
+    /// Gives no thread but that of the monitor.
+    #[derive(Default)]
+    struct Refuses {
+        asked: AtomicU32,
+    }
+
+    impl Host for Refuses {
+        fn start_thread(&self, role: Role, _: Job) -> io::Result<JoinHandle<()>> {
+            match role {
+                Role::Monitor => Ok(std::thread::spawn(|| ())),
+                _ => {
+                    self.asked.fetch_add(1, Ordering::Relaxed);
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            }
+        }
+
+        fn wake_later(&self, _: Duration, _: &Waker) {}
+
+        fn stalled(&self, _: Stall) {}
+
+        fn is_blocking(&self) -> bool {
+            false
+        }
+
+        fn executor(self: Arc<Self>) -> Arc<dyn Executor> {
+            unreachable!("there are no callbacks")
+        }
+
+        fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+            self
+        }
+    }
+
+    /// How often the system is asked for threads while a thousand tasks are submitted, and how often it may be.
+    fn asked(shared: &'static Shared, options: Options) -> (u32, u32) {
+        let refuses = Arc::new(Refuses::default());
+        let host: Arc<dyn Host> = refuses.clone();
+        *shared.host.lock() = Some(Arc::downgrade(&host));
+        shared.monitor.open(options);
+        shared.phase.store(OPEN, Ordering::Relaxed);
+        let begin = Instant::now();
+        // Who runs tasks is this thread, as far as anybody knows.
+        shared.runner_came();
+        for _ in 0..1000 {
+            let (runnable, task) = cell::new(async {}, shared, (), std::panic::Location::caller());
+            shared.accept(runnable);
+            drop(task);
+        }
+        let most = 1 + begin.elapsed().as_millis() / (ASK_AGAIN / 2).as_millis();
+        (refuses.asked.load(Ordering::Relaxed), most as u32)
+    }
+
+    #[test]
+    fn a_system_that_refuses_threads_is_asked_a_hundred_times_a_second_at_most() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
+        let (asked, most) = asked(&SHARED, Options { rescue: true, report_after: None });
+        assert!((1..=most).contains(&asked), "{asked} of {most}");
+    }
+
+    #[test]
+    fn a_system_that_refuses_threads_is_asked_each_time_where_no_monitor_asks_later() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
+        assert_eq!(asked(&SHARED, Options::default()).0, 1000);
+    }
 }
