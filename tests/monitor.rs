@@ -608,14 +608,14 @@ fn a_runtime_without_a_monitor_has_no_thread_for_it() {
     });
 }
 
-/// Blocks its thread when it is woken, until two tasks have run.
-struct BlocksUntilTwoHaveRun(Mutex<Receiver<()>>, mpsc::Sender<bool>);
+/// Blocks its thread when it is woken, until so many tasks have run.
+struct BlocksUntil(usize, Mutex<Receiver<()>>, mpsc::Sender<bool>);
 
-impl Wake for BlocksUntilTwoHaveRun {
+impl Wake for BlocksUntil {
     fn wake(self: Arc<Self>) {
-        let ran = self.0.lock();
-        let both = (0..2).all(|_| ran.recv_timeout(PATIENCE / 2).is_ok());
-        self.1.send(both).unwrap();
+        let ran = self.1.lock();
+        let all = (0..self.0).all(|_| ran.recv_timeout(PATIENCE / 2).is_ok());
+        self.2.send(all).unwrap();
     }
 }
 
@@ -624,7 +624,7 @@ fn tasks_that_were_woken_before_a_waker_that_blocks_run_meanwhile() {
     within(PATIENCE, || {
         let rt = Runtime::builder().worker_threads(2).start_paused(true).build().unwrap();
         let ((run, ran), (report, reported)) = (mpsc::channel(), mpsc::channel());
-        let blocks = Waker::from(Arc::new(BlocksUntilTwoHaveRun(Mutex::new(ran), report)));
+        let blocks = Waker::from(Arc::new(BlocksUntil(2, Mutex::new(ran), report)));
         let (left, leaves) = mpsc::channel();
         let waits = || {
             let (run, left, mut polled) = (run.clone(), left.clone(), false);
@@ -649,6 +649,22 @@ fn tasks_that_were_woken_before_a_waker_that_blocks_run_meanwhile() {
             std::future::pending::<()>().await;
         });
         assert!(reported.recv().unwrap(), "they waited for the waker");
+    });
+}
+
+#[test]
+fn a_timer_goes_off_while_the_only_worker_that_is_awake_is_in_a_waker_that_blocks() {
+    within(PATIENCE, || {
+        let rt = multi(2);
+        let ((run, ran), (report, reported)) = (mpsc::channel(), mpsc::channel());
+        let blocks = Waker::from(Arc::new(BlocksUntil(1, Mutex::new(ran), report)));
+        rt.spawn(async move {
+            let mut first = std::pin::pin!(sleep(Duration::from_millis(1)));
+            assert!(first.as_mut().poll(&mut Context::from_waker(&blocks)).is_pending());
+            sleep(Duration::from_millis(20)).await;
+            run.send(()).unwrap();
+        });
+        assert!(reported.recv().unwrap(), "it waited for the waker");
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Processor, Shared};
+use super::super::{Flavor, Processor, Shared};
 use super::LOOK;
 use super::clocks::cpu_time;
 use crate::cell::name_of;
@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub(super) poll: u64,
     /// `None` between two polls: it wakes somebody else's waker.
     pub(super) task: Option<TaskId>,
+    /// It had neither a task in hand nor one queued.
+    idle: bool,
     since: Instant,
     /// It was seen before.
     again: bool,
@@ -73,28 +75,25 @@ impl Sights {
         self.of[worker] = None;
     }
 
-    /// The poll that the worker is in, or what it keeps without one; `None` if it does neither.
+    /// The poll that the worker is in, or what it keeps without one; `None` if it does neither, unless it is found so again
+    /// and its thread is stuck in foreign code.
     pub(super) fn look(&mut self, shared: &Shared, worker: usize, now: Instant) -> Option<&mut Seen> {
         let processor = &shared.processors[worker];
         let (task, poll) = (processor.stats.current(), processor.stats.polls.get());
         let seen = &mut self.of[worker];
-        if task.is_none() && processor.next.is_empty() && processor.stealer.is_empty() {
-            *seen = None;
-            return None;
-        }
-        match seen {
-            Some(seen) if seen.poll == poll && seen.task == task => {
-                seen.again = true;
-                if seen.clock.is_none() {
-                    seen.clock = cpu_time(processor.runner.thread()).map(|time| (now, time));
-                }
+        let idle = task.is_none() && processor.next.is_empty() && processor.stealer.is_empty();
+        let same = |seen: &Seen| (seen.poll, seen.task, seen.idle) == (poll, task, idle);
+        if seen.as_ref().is_some_and(same) && (!idle || is_in_foreign_code(shared, worker)) {
+            let seen = seen.as_mut()?;
+            seen.again = true;
+            if seen.clock.is_none() {
+                seen.clock = cpu_time(processor.runner.thread()).map(|time| (now, time));
             }
-            _ => {
-                let report_at = Duration::from_nanos(shared.monitor.report_after.load(Ordering::Relaxed));
-                *seen = Some(Seen { poll, task, since: now, again: false, clock: None, report_at });
-            }
+            return Some(seen);
         }
-        seen.as_mut()
+        let report_at = Duration::from_nanos(shared.monitor.report_after.load(Ordering::Relaxed));
+        *seen = Some(Seen { poll, task, idle, since: now, again: false, clock: None, report_at });
+        seen.as_mut().filter(|_| !idle)
     }
 
     /// The polls in which somebody was seen more than once.
@@ -107,14 +106,14 @@ impl Sights {
     pub(super) fn all_well(&mut self, shared: &Shared, own: usize, now: Instant) -> bool {
         let recent = self.at.is_some_and(|at| now.saturating_duration_since(at) <= RECENT);
         self.begin(shared, now);
+        let mut all_idle = true;
         for worker in 0..self.of.len() {
             if worker == own || shared.is_at_rest(worker) {
                 self.forget(worker);
             } else {
-                self.look(shared, worker, now);
+                all_idle &= self.look(shared, worker, now).is_none();
             }
         }
-        let all_idle = self.of.iter().all(Option::is_none);
         shared.spares.in_use() == 0 && (all_idle || recent && self.nobody_seems_stuck(shared, now))
     }
 
@@ -185,6 +184,17 @@ impl Seen {
     }
 }
 
+/// The worker looks for work, as far as anybody can see, but its thread sleeps: in somebody else's waker that it has called,
+/// where it neither looks at the driver nor lets others do it in its place.
+fn is_in_foreign_code(shared: &Shared, worker: usize) -> bool {
+    if shared.flavor == Flavor::CurrentThread {
+        return false; // It polls the future given to `block_on`, for which it puts its worker not down.
+    }
+    let thread = ThreadId::of(shared.processors[worker].runner.thread());
+    // In this order: the worker may be about to rest.
+    thread.and_then(ThreadId::is_runnable) == Some(false) && !shared.is_at_rest(worker)
+}
+
 /// The worker's thread could run, and does not if it has used no time.
 pub(super) fn starves(processor: &Processor) -> bool {
     ThreadId::of(processor.runner.thread()).and_then(ThreadId::is_runnable) == Some(true)
@@ -194,7 +204,6 @@ pub(super) fn starves(processor: &Processor) -> bool {
 mod tests {
     use std::panic::Location;
 
-    use super::super::super::Flavor;
     use super::super::super::idle::Prefer;
     use super::*;
 
