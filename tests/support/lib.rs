@@ -43,7 +43,7 @@ struct Guide;
 struct Migration;
 
 /// Longer than anything right takes on a busy machine; a test that gets here has found a hang.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A wait that must not depend on something that never comes is over by then.
 pub const PROMPT: Duration = Duration::from_secs(5);
@@ -451,7 +451,7 @@ pub fn child(test: &str, environment: &[(&str, &str)]) -> Output {
 pub fn child_command(test: &str) -> Command {
     let mut command = Command::new("timeout");
     command
-        .args(["--signal=KILL", "30"])
+        .args(["--signal=KILL", &PATIENCE.as_secs().to_string()])
         .arg(std::env::current_exe().expect("the test's own path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         // What it prints is the same wherever it runs.
