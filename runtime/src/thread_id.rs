@@ -33,10 +33,20 @@ mod linux {
 
         /// True if the thread runs or waits for a processor; none if the system does not say.
         pub(crate) fn is_runnable(self) -> Option<bool> {
+            Some(self.state()? == b'R')
+        }
+
+        /// True if the thread waits for something, and not for a page of its memory or of a file; none if the system does
+        /// not say.
+        pub(crate) fn is_asleep(self) -> Option<bool> {
+            Some(self.state()? == b'S')
+        }
+
+        fn state(self) -> Option<u8> {
             let path = format!("/proc/self/task/{}/stat", self.0.as_raw_nonzero());
             let mut text = [0; 64];
             let len = File::open(path).ok()?.read(&mut text).ok()?;
-            state(&text[..len]).map(|state| state == b'R')
+            state(&text[..len])
         }
     }
 
@@ -63,6 +73,10 @@ mod unknown {
         }
 
         pub(crate) fn is_runnable(self) -> Option<bool> {
+            None
+        }
+
+        pub(crate) fn is_asleep(self) -> Option<bool> {
             None
         }
     }
@@ -98,6 +112,7 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(waiting.is_runnable(), Some(false));
+        assert_eq!(waiting.is_asleep(), Some(true));
         drop(end);
         thread.join().unwrap();
     }

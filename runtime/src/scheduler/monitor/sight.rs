@@ -192,7 +192,7 @@ fn is_in_foreign_code(shared: &Shared, worker: usize) -> bool {
     }
     let thread = ThreadId::of(shared.processors[worker].runner.thread());
     // In this order: the worker may be about to rest.
-    thread.and_then(ThreadId::is_runnable) == Some(false) && !shared.is_at_rest(worker)
+    thread.and_then(ThreadId::is_asleep) == Some(true) && !shared.is_at_rest(worker)
 }
 
 /// The worker's thread could run, and does not if it has used no time.
