@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use runtime::{Runtime, Task};
 use runtime_tests::{
-    Counts, PATIENCE, child, is_child, multi, on_each, promptly, single, threads_named, until, within,
+    Counts, PATIENCE, alone, multi, on_each, promptly, single, threads_named, until, within,
 };
 
 fn pool(threads: usize, keep_alive: Duration, name: &str) -> Runtime {
@@ -324,15 +324,16 @@ fn processors() -> usize {
     thread::available_parallelism().unwrap().get()
 }
 
-#[test]
-fn a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor() {
-    // Alone in its process, and with one waiter: while the race detector reports on other tests, or on what a `wait` frees,
-    // jobs that are to compute sleep in its locks.
-    if is_child() {
+/// A thousand such jobs, and a thousand more, have at most four threads for each processor.
+///
+/// Alone in a process, and with one waiter: other tests keep jobs that are to compute from the processors, and while the
+/// race detector reports on those, or on what a `wait` frees, such jobs sleep in its locks.
+#[track_caller]
+fn a_thousand_have_few_threads(test: &str, job: fn()) {
+    alone(test, || {
         let rt = multi(1);
         for _ in 0..2 {
-            let jobs: Vec<_> =
-                (0..1_000).map(|_| rt.spawn_blocking(|| compute(Duration::from_millis(1)))).collect();
+            let jobs: Vec<_> = (0..1_000).map(|_| rt.spawn_blocking(job)).collect();
             rt.block_on(async {
                 for job in jobs {
                     job.await.unwrap();
@@ -341,22 +342,20 @@ fn a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor() {
         }
         let peak = rt.metrics().peak_blocking_threads();
         assert!(peak <= 4 * processors(), "{peak} threads on {} processors", processors());
-        return;
-    }
-    let test = "blocking::a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor";
-    let output = child(test, &[]);
-    assert!(output.status.success(), "{output:?}");
+    });
+}
+
+#[test]
+fn a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor() {
+    a_thousand_have_few_threads(
+        "blocking::a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor",
+        || compute(Duration::from_millis(1)),
+    );
 }
 
 #[test]
 fn a_thousand_jobs_that_do_next_to_nothing_have_few_threads() {
-    within(PATIENCE, || {
-        let rt = multi(1);
-        let jobs: Vec<_> = (0..1_000).map(|n| rt.spawn_blocking(move || n)).collect();
-        jobs.into_iter().for_each(|job| assert!(job.wait().is_ok()));
-        let peak = rt.metrics().peak_blocking_threads();
-        assert!(peak <= 4 * processors(), "{peak} threads on {} processors", processors());
-    });
+    a_thousand_have_few_threads("blocking::a_thousand_jobs_that_do_next_to_nothing_have_few_threads", || ());
 }
 
 #[test]
