@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use runtime::io::{AsyncFd, Interest};
 use runtime::net::{TcpListener, TcpStream, UdpSocket};
 use runtime::{Builder, Handle, Runtime, task, time};
-use runtime_tests::{Counts, Gate, PATIENCE, alone, multi, poll_once, until, within};
+use runtime_tests::{Counts, Gate, PATIENCE, alone, armed_here, multi, until, within};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const MS: Duration = Duration::from_millis(1);
@@ -50,8 +50,7 @@ async fn timer_on_this_worker() -> mpsc::Receiver<()> {
     let armed = Gate::new();
     let arming = armed.clone();
     runtime::spawn(async move {
-        let mut sleep = pin!(time::sleep(20 * MS));
-        assert!(poll_once(sleep.as_mut()).await.is_pending());
+        let sleep = armed_here(20 * MS, time::sleep).await;
         arming.open();
         sleep.await;
         let _ = sender.send(());

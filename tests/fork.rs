@@ -18,7 +18,8 @@ use runtime::net::{TcpListener, TcpStream};
 use runtime::signal::{SignalKind, signal};
 use runtime::{BlockingPool, Error, Runtime, When};
 use runtime_tests::{
-    Gate, PATIENCE, child, child_command, is_child, multi, on_each, poll_once, promptly, waits, within,
+    Gate, PATIENCE, armed_here, child, child_command, is_child, multi, on_each, poll_once, promptly, waits,
+    within,
 };
 
 /// Runs `body` in a child, on the one thread that it has; the child ends with it.
@@ -189,8 +190,7 @@ fn what_the_child_drops_does_not_disturb_the_parent() {
         let one = rt.block_on(async { UnixStream::from_std(one.into_std().unwrap()) }).unwrap();
         let mut buf = [0; 1];
         rt.block_on(async { assert!(poll_once(pin!(one.read(&mut buf))).await.is_pending()) });
-        let mut sleep = Box::pin(runtime::time::sleep(Duration::from_millis(5)));
-        rt.block_on(async { assert!(poll_once(sleep.as_mut()).await.is_pending()) });
+        let sleep = rt.block_on(armed_here(Duration::from_millis(5), runtime::time::sleep));
         let (mut rt, mut one, mut sleep) = (Some(rt), Some(one), Some(sleep));
         in_child(|| {
             let own = multi(1);

@@ -20,7 +20,8 @@ use runtime::task::{self, coop};
 use runtime::time::sleep;
 use runtime::{Runtime, Stall, StallCause, spawn};
 use runtime_tests::{
-    PATIENCE, alone, multi, open_files, open_timers, promptly, threads_named, until, within,
+    PATIENCE, alone, armed, armed_here, multi, open_files, open_timers, promptly, threads_named, until,
+    within,
 };
 
 /// Blocks every worker until the sender is dropped. They do when this returns.
@@ -291,15 +292,13 @@ fn timers_armed_on_a_spare_worker_outlive_it() {
     within(PATIENCE, || {
         let rt = multi(1);
         let blocked = block_all(&rt, 1);
-        let (armed, is_armed) = mpsc::channel();
+        let (arming, is_armed) = mpsc::channel();
         let sleeper = rt.spawn(async move {
-            let mut timer = std::pin::pin!(sleep(Duration::from_millis(100)));
-            let waits =
-                std::future::poll_fn(|cx| std::task::Poll::Ready(timer.as_mut().poll(cx).is_pending()));
-            armed.send(waits.await).unwrap();
+            let timer = armed_here(Duration::from_millis(100), sleep).await;
+            arming.send(()).unwrap();
             timer.await;
         });
-        assert!(is_armed.recv().unwrap());
+        is_armed.recv().unwrap();
         drop(blocked);
         until(|| rt.metrics().spare_workers() == 0);
         sleeper.wait().unwrap();
@@ -659,8 +658,7 @@ fn a_timer_goes_off_while_the_only_worker_that_is_awake_is_in_a_waker_that_block
         let ((run, ran), (report, reported)) = (mpsc::channel(), mpsc::channel());
         let blocks = Waker::from(Arc::new(BlocksUntil(1, Mutex::new(ran), report)));
         rt.spawn(async move {
-            let mut first = std::pin::pin!(sleep(Duration::from_millis(1)));
-            assert!(first.as_mut().poll(&mut Context::from_waker(&blocks)).is_pending());
+            let _first = armed(Duration::from_millis(1), sleep, &blocks);
             sleep(Duration::from_millis(20)).await;
             run.send(()).unwrap();
         });

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use runtime::time::{self, Interval, MissedTickBehavior, Sleep};
 use runtime::{Handle, Runtime};
 use runtime_tests::{
-    CountingWaker, Counts, Gate, PATIENCE, alone, multi, on_each, on_each_paused, reports, single, turn,
-    until, within,
+    CountingWaker, Counts, Gate, PATIENCE, alone, armed, armed_here, multi, on_each, on_each_paused, reports,
+    single, turn, until, within,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -603,11 +603,10 @@ fn a_sleep_that_moves_to_another_task_wakes_that_one() {
 fn a_sleep_that_moves_to_another_runtime_ends_there() {
     within(PATIENCE, || {
         let (first, second) = (multi(1), single());
-        let begin = Instant::now();
-        let mut sleep = time::sleep(5 * MS);
-        first.block_on(async { assert!(poll_once(&mut sleep).is_pending()) });
+        let sleep = first.block_on(armed_here(5 * MS, time::sleep));
+        let deadline = sleep.deadline();
         second.block_on(sleep);
-        assert!(begin.elapsed() >= 5 * MS);
+        assert!(Instant::now() >= deadline);
     });
 }
 
@@ -616,11 +615,8 @@ fn a_sleep_outlives_the_runtime_that_kept_its_time() {
     within(PATIENCE, || {
         let (first, second) = (multi(1), multi(1));
         let (count, waker) = CountingWaker::new();
-        let mut sleep = time::sleep(50 * MS);
+        let sleep = first.block_on(async { armed(50 * MS, time::sleep, &waker) });
         let deadline = sleep.deadline();
-        first.block_on(async {
-            assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker)).is_pending());
-        });
         first.shutdown(Duration::ZERO);
         assert_eq!(count.wakes(), 1, "whoever waits is told");
         second.block_on(sleep);
@@ -1085,21 +1081,17 @@ fn a_callback_that_panics_is_reported() {
 fn a_sleep_that_leaves_a_runtime_without_a_thread_ends_elsewhere() {
     within(PATIENCE, || {
         let (first, second) = (single(), multi(1));
-        let sleeps: [fn() -> Wait; 2] = [
-            || Box::pin(time::sleep(200 * MS)),
-            || {
-                let timeout = time::timeout(200 * MS, pending::<()>());
+        let sleeps: [fn(Duration) -> Wait; 2] = [
+            |length| Box::pin(time::sleep(length)),
+            |length| {
+                let timeout = time::timeout(length, pending::<()>());
                 Box::pin(async { assert!(timeout.await.unwrap_err().is_timeout()) })
             },
         ];
         for make in sleeps {
-            let mut sleep = make();
-            first.block_on(async { assert!(poll_once(&mut sleep).is_pending()) });
-            second.block_on(&mut sleep);
+            second.block_on(first.block_on(armed_here(200 * MS, make)));
             // On a plain thread the default runtime goes on with it.
-            let mut sleep = make();
-            first.block_on(async { assert!(poll_once(&mut sleep).is_pending()) });
-            smol::future::block_on(sleep);
+            smol::future::block_on(first.block_on(armed_here(200 * MS, make)));
         }
         assert_eq!((first.metrics().timers(), second.metrics().timers()), (0, 0));
     });

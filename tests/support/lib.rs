@@ -343,6 +343,34 @@ impl Gate {
     }
 }
 
+/// What `make` makes of this length of time, once a first poll with that waker has found that it waits.
+///
+/// A thread may be kept off its processor between the two for longer than that; then there is another. What is ready before
+/// its time is wrong.
+///
+/// # Panics
+/// If it is ready too early.
+#[track_caller]
+pub fn armed<F: Future + Unpin>(length: Duration, make: impl Fn(Duration) -> F, waker: &Waker) -> F {
+    loop {
+        let begin = runtime::time::now();
+        let mut wait = make(length);
+        if Pin::new(&mut wait).poll(&mut Context::from_waker(waker)).is_pending() {
+            return wait;
+        }
+        let elapsed = runtime::time::now() - begin;
+        assert!(elapsed >= length, "ready after {elapsed:?}");
+    }
+}
+
+/// As [`armed`], for whoever awaits this.
+///
+/// # Panics
+/// If it is ready too early.
+pub async fn armed_here<F: Future + Unpin>(length: Duration, make: impl Fn(Duration) -> F) -> F {
+    poll_fn(|cx| Poll::Ready(armed(length, &make, cx.waker()))).await
+}
+
 /// Waits for a task that was spawned here and yields once: whatever was ready before had its turn on this thread.
 pub async fn turn() {
     let _ = runtime::spawn(runtime::task::yield_now()).await;
