@@ -249,10 +249,10 @@ fn a_sleep_that_nobody_has_polled_can_be_given_another_deadline() {
 #[test]
 fn a_thread_that_stands_in_no_runtime_can_make_and_await_timers() {
     within(PATIENCE, || {
-        let sleep = time::sleep(MS);
         let begin = Instant::now();
+        let sleep = time::sleep(MS);
         runtime::block_on(sleep);
-        assert!(begin.elapsed() >= MS / 2 && time::now() >= begin);
+        assert!(begin.elapsed() >= MS && time::now() >= begin + MS);
     });
 }
 
