@@ -97,7 +97,8 @@ fn threads_are_called_what_the_function_says() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
         let name = move || format!("own-{}", counter.fetch_add(1, Ordering::SeqCst));
-        let rt = Builder::new().worker_threads(1).thread_name_fn(name).build().unwrap();
+        // Without a monitor there is no spare worker, which would be a call more.
+        let rt = Builder::new().worker_threads(1).monitor(false).thread_name_fn(name).build().unwrap();
         let name = rt.spawn(async { thread::current().name().unwrap().to_owned() }).wait().unwrap();
         assert_eq!((name.as_str(), calls.load(Ordering::SeqCst)), ("own-0", 1));
     });
@@ -120,6 +121,8 @@ fn the_hooks_run_once_on_each_thread() {
         let (start, stop) = (started.clone(), stopped.clone());
         let rt = Builder::new()
             .worker_threads(2)
+            // Without spare workers, whose threads have their hooks as well.
+            .monitor(false)
             .on_thread_start(move || {
                 start.fetch_add(1, Ordering::SeqCst);
             })
@@ -140,6 +143,30 @@ fn the_hooks_run_once_on_each_thread() {
         drop(rt);
         let counts = (started.load(Ordering::SeqCst), stopped.load(Ordering::SeqCst));
         assert_eq!(counts, (3, 3));
+    });
+}
+
+#[test]
+fn the_thread_of_the_monitor_has_no_hooks_and_a_name_of_its_own() {
+    within(PATIENCE, || {
+        let name = || thread::current().name().unwrap().to_owned();
+        let ((start, hooked), (report, reported)) = (mpsc::channel(), mpsc::channel());
+        let stop = start.clone();
+        let rt = Builder::new()
+            .worker_threads(1)
+            .thread_name_fn(|| "own".to_owned())
+            .on_thread_start(move || start.send(name()).unwrap())
+            .on_thread_stop(move || stop.send(name()).unwrap())
+            .stall_threshold(Duration::from_millis(1))
+            .on_stall(move |_| drop(report.send(name())))
+            .build()
+            .unwrap();
+        let (go, gone) = mpsc::channel::<()>();
+        drop(rt.spawn(async move { gone.recv() }));
+        assert_eq!(reported.recv().unwrap(), "runtime-monitor");
+        drop(go);
+        drop(rt);
+        assert_eq!(hooked.try_iter().find(|name| name != "own"), None);
     });
 }
 
@@ -248,7 +275,9 @@ fn a_blocking_thread_ends_after_its_keep_alive() {
 fn a_builder_is_used_again_through_its_clone() {
     let (log, seen) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
     let counter = log.clone();
-    let builder = Builder::new().worker_threads(1).on_thread_start(move || *counter.lock() += 1);
+    // Without spare workers, whose threads would be counted.
+    let builder = Builder::new().worker_threads(1).monitor(false);
+    let builder = builder.on_thread_start(move || *counter.lock() += 1);
     for rt in [builder.clone().build().unwrap(), builder.build().unwrap()] {
         rt.spawn(async {}).wait().unwrap();
         *seen.lock() += 1;
