@@ -68,11 +68,28 @@ async fn echo(client: &TcpStream, server: &TcpStream) {
     assert_eq!(&buf, b"ping");
 }
 
+/// The facts are rates, so there has to be a time.
+const WINDOW: Duration = Duration::from_millis(400);
+
+/// True until the window is over and a second attempt has failed, which on a busy machine may come later.
+fn goes_on(begin: Instant, errors: &AtomicUsize) -> bool {
+    let tried_again = errors.load(Ordering::SeqCst) > 1;
+    assert!(tried_again || begin.elapsed() < PATIENCE / 2, "nobody was told, or it was not tried again");
+    !tried_again || begin.elapsed() < WINDOW
+}
+
+/// How many attempts have failed in how long, once that [is enough](goes_on).
+async fn failures(begin: Instant, errors: &AtomicUsize) -> (usize, Duration) {
+    while goes_on(begin, errors) {
+        // A whole window: nothing else is to wake the runtime meanwhile.
+        runtime::time::sleep(WINDOW).await;
+    }
+    (errors.load(Ordering::SeqCst), begin.elapsed())
+}
+
 #[test]
 fn accepting_without_descriptors_fails_at_most_a_hundred_times_a_second_and_recovers() {
     const CLIENTS: usize = 20;
-    // The fact is a rate, so there has to be a time.
-    const WINDOW: Duration = Duration::from_millis(400);
     alone(
         "net_exhaustion::accepting_without_descriptors_fails_at_most_a_hundred_times_a_second_and_recovers",
         || {
@@ -92,18 +109,18 @@ fn accepting_without_descriptors_fails_at_most_a_hundred_times_a_second_and_reco
                     let begin = Instant::now();
                     let accepting = runtime::spawn(accept_all(listener, errors.clone(), CLIENTS));
                     let mut clients = vec![first];
-                    let mut exchanges = 0;
-                    while begin.elapsed() < WINDOW {
+                    // Once at least: what it has goes on.
+                    loop {
                         if let Some(socket) = sockets.pop() {
                             clients.push(socket.connect(addr).await.unwrap());
                         }
                         echo(&client, &server).await;
                         runtime::time::sleep(Duration::from_millis(5)).await;
-                        exchanges += 1;
+                        if !goes_on(begin, &errors) {
+                            break;
+                        }
                     }
-                    let (errors, window) = (errors.load(Ordering::SeqCst), begin.elapsed());
-                    assert!(exchanges > 0);
-                    assert!(errors > 1, "nobody was told, or it was not tried again");
+                    let (errors, window) = failures(begin, &errors).await;
                     // One at once, and one after each rest.
                     let most = 1 + window.as_millis() as usize / 10;
                     assert!(errors <= most, "{errors} attempts in {window:?}");
@@ -122,8 +139,6 @@ fn accepting_without_descriptors_fails_at_most_a_hundred_times_a_second_and_reco
 #[test]
 fn several_who_accept_without_descriptors_share_the_rate() {
     const TASKS: usize = 4;
-    // The fact is a rate, so there has to be a time.
-    const WINDOW: Duration = Duration::from_millis(400);
     alone("net_exhaustion::several_who_accept_without_descriptors_share_the_rate", || {
         on_each(|rt| {
             rt.block_on(async {
@@ -140,9 +155,7 @@ fn several_who_accept_without_descriptors_share_the_rate() {
                 let begin = Instant::now();
                 let accept = || runtime::spawn(accept_all(listener.clone(), errors.clone(), 1));
                 let tasks: Vec<_> = (0..TASKS).map(|_| accept()).collect();
-                runtime::time::sleep(WINDOW).await;
-                let (errors, window) = (errors.load(Ordering::SeqCst), begin.elapsed());
-                assert!(errors > 1, "nobody was told, or it was not tried again");
+                let (errors, window) = failures(begin, &errors).await;
                 // Each may have begun its first attempt before the first one failed.
                 let most = TASKS + window.as_millis() as usize / 10;
                 assert!(errors <= most, "{errors} attempts in {window:?}");
@@ -157,8 +170,6 @@ fn several_who_accept_without_descriptors_share_the_rate() {
 
 #[test]
 fn accepting_without_descriptors_is_no_spin_if_there_is_no_reactor_yet_either() {
-    // The fact is a rate, so there has to be a time.
-    const WINDOW: Duration = Duration::from_millis(400);
     alone(
         "net_exhaustion::accepting_without_descriptors_is_no_spin_if_there_is_no_reactor_yet_either",
         || {
@@ -170,14 +181,12 @@ fn accepting_without_descriptors_is_no_spin_if_there_is_no_reactor_yet_either() 
                     let errors = Arc::new(AtomicUsize::new(0));
                     let begin = Instant::now();
                     let accepting = runtime::spawn(accept_all(listener, errors.clone(), 1));
-                    runtime::time::sleep(WINDOW).await;
-                    let (errors, window) = (errors.load(Ordering::SeqCst), begin.elapsed());
+                    let (errors, window) = failures(begin, &errors).await;
                     drop(hoard);
                     assert_eq!(
                         accepting.await.unwrap()[0].peer_addr().unwrap(),
                         client.local_addr().unwrap()
                     );
-                    assert!(errors > 1, "nobody was told, or it was not tried again");
                     let most = 1 + window.as_millis() as usize / 10;
                     assert!(errors <= most, "{errors} attempts in {window:?}");
                 });
