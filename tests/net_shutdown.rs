@@ -8,8 +8,8 @@ use std::time::Duration;
 use runtime::net::TcpStream;
 use runtime::{Error, Runtime, Task};
 use runtime_tests::{
-    Counts, PATIENCE, alone, multi, on_each, open_files, poll_once, promptly, single, tcp_pair, threads,
-    until, waits, within,
+    Counts, PATIENCE, alone, in_time, multi, on_each, open_files, poll_once, promptly, single, tcp_pair,
+    threads, until, waits, within,
 };
 
 /// A connection whose other side needs no runtime.
@@ -54,17 +54,22 @@ fn tells_of_the_shutdown(error: io::Error) {
 
 #[test]
 fn tasks_that_wait_for_sockets_are_dropped_at_the_shutdown() {
-    on_each(|rt| {
-        let counts = Counts::new();
-        let (stream, _peer) = half_std_pair();
-        let task = waiting(&rt, counts.watch(async move { stream.read(&mut [0; 8]).await }));
-        // The count of a task that has just ended comes a little later than its output.
-        until(|| rt.metrics().live_tasks() == 1);
-        let report = promptly(|| rt.shutdown(Duration::ZERO));
-        assert_eq!(report.cancelled, 1);
-        assert_eq!(counts.drops(), 1);
-        assert!(promptly(|| task.wait()).unwrap_err().is_shutdown());
-    });
+    for make in [single, || multi(1), || multi(2)] {
+        within(PATIENCE, move || {
+            let counted = in_time(|| {
+                let (rt, counts) = (make(), Counts::new());
+                let (stream, _peer) = half_std_pair();
+                let task = waiting(&rt, counts.watch(async move { stream.read(&mut [0; 8]).await }));
+                // The count of a task that has just ended comes a little later than its output.
+                until(|| rt.metrics().live_tasks() == 1);
+                let report = promptly(|| rt.shutdown(Duration::ZERO));
+                let counted = (report.cancelled, counts.drops());
+                assert!(promptly(|| task.wait()).unwrap_err().is_shutdown());
+                counted
+            });
+            assert_eq!(counted, (1, 1));
+        });
+    }
 }
 
 #[test]
