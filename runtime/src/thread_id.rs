@@ -48,6 +48,18 @@ mod linux {
             let len = File::open(path).ok()?.read(&mut text).ok()?;
             state(&text[..len])
         }
+
+        /// True if `fact` holds once while the thread waits. At a single look it may wait only for a page of memory, and run
+        /// again.
+        #[cfg(test)]
+        pub(crate) fn once_asleep(self, mut fact: impl FnMut() -> bool) -> bool {
+            (0..1000).any(|_| {
+                while self.is_runnable() != Some(false) {
+                    std::thread::yield_now();
+                }
+                fact()
+            })
+        }
     }
 
     /// The state in a line like `1234 (name) S 1 ..`; a name may hold anything but is at most 15 bytes long.
@@ -108,11 +120,8 @@ mod tests {
             let _ = ended.recv();
         });
         let waiting = told.recv().unwrap();
-        while waiting.is_runnable() == Some(true) {
-            thread::yield_now();
-        }
-        assert_eq!(waiting.is_runnable(), Some(false));
-        assert_eq!(waiting.is_asleep(), Some(true));
+        let waits = || waiting.is_runnable() == Some(false) && waiting.is_asleep() == Some(true);
+        assert!(waiting.once_asleep(waits));
         drop(end);
         thread.join().unwrap();
     }

@@ -71,10 +71,7 @@ mod tests {
             let _ = ended.recv();
         });
         let number = told.recv().unwrap();
-        while ThreadId::of(number).unwrap().is_runnable() == Some(true) {
-            thread::yield_now();
-        }
-        assert!(!has_processor(number));
+        assert!(ThreadId::of(number).unwrap().once_asleep(|| !has_processor(number)));
         drop(end);
         sleeper.join().unwrap();
     }

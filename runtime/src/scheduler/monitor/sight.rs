@@ -307,10 +307,7 @@ mod tests {
             };
             watched(&SHARED, block, |looks| {
                 let thread = known.recv().unwrap();
-                while thread.is_runnable() == Some(true) {
-                    thread::yield_now();
-                }
-                assert!(!looks().contains(&true));
+                assert!(thread.once_asleep(|| !looks().contains(&true)));
                 drop(end);
             });
         }
