@@ -202,14 +202,14 @@ fn an_output_that_nobody_takes_is_waited_for_as_long_as_the_grace() {
     if is_child() {
         let runtimes: Vec<_> = (0..6).map(|_| multi(1)).collect();
         runtimes.iter().for_each(write_what_nobody_takes);
-        // A job of the user's would be waited for a second longer, which six of them make too long.
-        promptly(|| {
-            for rt in runtimes {
-                let begin = Instant::now();
-                rt.shutdown(GRACE);
-                assert!(begin.elapsed() >= GRACE, "{:?}", begin.elapsed());
-            }
-        });
+        let shutdown = |rt: Runtime| {
+            let begin = Instant::now();
+            rt.shutdown(GRACE);
+            begin.elapsed()
+        };
+        // A job of the user's would be waited for a second longer. A busy machine does not draw all of them out.
+        let shortest = runtimes.into_iter().map(shutdown).min().unwrap();
+        assert!((GRACE..GRACE + Duration::from_secs(1)).contains(&shortest), "{shortest:?}");
         exit_unread();
     }
     ends_unread("an_output_that_nobody_takes_is_waited_for_as_long_as_the_grace");
