@@ -20,8 +20,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// One test after the other: each would be the other's noise.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Context switches by thread, of the threads whose name begins so.
-fn switches(prefix: &str) -> BTreeMap<String, u64> {
+/// Context switches by thread, of the threads whose name begins so, and whether it sleeps.
+fn switches(prefix: &str) -> BTreeMap<String, (u64, bool)> {
     let mut found = BTreeMap::new();
     for task in fs::read_dir("/proc/self/task").expect("/proc").filter_map(Result::ok) {
         let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
@@ -31,7 +31,8 @@ fn switches(prefix: &str) -> BTreeMap<String, u64> {
         }
         let count = |name| field(name).and_then(|count| count.parse::<u64>().ok()).expect("a count");
         let id = task.file_name().into_string().expect("a number");
-        found.insert(id, count("voluntary_ctxt_switches:") + count("nonvoluntary_ctxt_switches:"));
+        let sleeps = field("State:").is_some_and(|state| state.starts_with('S'));
+        found.insert(id, (count("voluntary_ctxt_switches:") + count("nonvoluntary_ctxt_switches:"), sleeps));
     }
     found
 }
@@ -40,18 +41,21 @@ fn switches(prefix: &str) -> BTreeMap<String, u64> {
 /// apart.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// The counts once they no longer change for a while.
-fn stable(prefix: &str, threads: usize) -> BTreeMap<String, u64> {
-    let mut last = BTreeMap::new();
+/// The counts once all threads are there and sleep, and nothing changes for a while: one that waits for a processor does
+/// not switch either.
+fn stable(prefix: &str, threads: usize) -> BTreeMap<String, (u64, bool)> {
+    let (mut last, mut same) = (BTreeMap::new(), 0);
     until(|| {
         let begin = Instant::now();
         while begin.elapsed() < QUIET {
             thread::yield_now();
         }
         let now = switches(prefix);
-        let same = now == last && now.len() == threads;
+        let quiet = now.len() == threads && now.values().all(|(_, sleeps)| *sleeps);
+        same = if quiet && now == last { same + 1 } else { 0 };
         last = now;
-        same
+        // Three looks that saw the same.
+        same == 2
     });
     last
 }
