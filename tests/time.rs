@@ -615,7 +615,10 @@ fn a_sleep_outlives_the_runtime_that_kept_its_time() {
     within(PATIENCE, || {
         let (first, second) = (multi(1), multi(1));
         let (count, waker) = CountingWaker::new();
-        let sleep = first.block_on(async { armed(50 * MS, time::sleep, &waker) });
+        let sleep = {
+            let _inside = first.enter();
+            armed(50 * MS, time::sleep, &waker)
+        };
         let deadline = sleep.deadline();
         first.shutdown(Duration::ZERO);
         assert_eq!(count.wakes(), 1, "whoever waits is told");
