@@ -4,7 +4,8 @@
 //! that sleep are asleep. So one thread of its own looks at each worker, while some worker is awake and nobody does it in
 //! its place: every millisecond, or every few where polls have been short for a while. A worker that has been in the same
 //! poll since the last look is *stuck*, and what only it could have passed on is passed on for it ([`rescue`]): the task in
-//! its next slot, what is queued behind it, the driver without a leader. If all are stuck, a spare worker comes
+//! its next slot, what is queued behind it, the driver without a leader. So is one that has nothing to do, as far as anybody
+//! can see, while its thread sleeps: in a waker of somebody else's that it calls. If all are stuck, a spare worker comes
 //! ([`super::spare`]).
 //!
 //! # The price

@@ -1,5 +1,8 @@
 //! A thread that the system refused: when to ask again.
 //!
+//! A refusal costs much, and calls for a worker may come by the thousand: for [`ASK_AGAIN`]/2 after one, no call asks if
+//! there are others to do the work.
+//!
 //! Tasks whose worker was refused its thread are left to those who run. But whoever counts as running may stand in blocking
 //! code, and then nobody would ever ask again. So while there is something to do and nobody to do it, the monitor asks
 //! every [`ASK_AGAIN`], and so does a thread that waits in a nested `block_on`, where there may be no monitor. Other blocking
