@@ -404,7 +404,21 @@ impl Shared {
     /// Wakes one sleeper, unless somebody searches already.
     #[cold]
     fn notify(&'static self) {
-        let Some(worker) = self.idle.notify() else { return };
+        if let Some(worker) = self.idle.notify() {
+            self.rouse(worker);
+        }
+    }
+
+    /// The same, also if somebody searches already.
+    #[cold]
+    fn notify_beside(&'static self) {
+        if let Some(worker) = self.idle.notify_beside() {
+            self.rouse(worker);
+        }
+    }
+
+    /// Gets a worker running that was taken out of the bitmap as a searcher.
+    fn rouse(&'static self, worker: usize) {
         match self.processors[worker].seat.notify() {
             Rouse::Unpark(parker) => parker.unpark(),
             Rouse::Start => self.start_thread(worker),
@@ -418,10 +432,13 @@ impl Shared {
             return;
         }
         let Some(host) = self.host() else { return self.called_too_late(worker) };
-        if self.is_asked_for_later() {
-            self.never_started(worker);
-            // Those who run may have left meanwhile, and relied on this call.
-            return if self.is_attended() { self.leave_to_others() } else { self.offer_work() };
+        if self.was_just_refused() {
+            self.watch();
+            if self.monitor.is_there() && self.is_attended() {
+                self.never_started(worker);
+                // Those who run may have left meanwhile, and relied on this call.
+                return if self.is_attended() { self.leave_to_others() } else { self.offer_work() };
+            }
         }
         // While this thread has the host, the scheduler goes to no other runtime.
         self.runner_came();
@@ -473,11 +490,12 @@ impl Shared {
 
     /// The system refused a thread: somebody else has to do the work, or the callers have to know.
     fn start_failed(&'static self, worker: usize, error: io::Error) {
+        // Before others see that somebody is wanted again, and ask.
+        self.refusal.note();
         self.never_started(worker);
         self.runner_left();
         if self.is_attended() {
-            // Before anybody is woken, who may ask again. It may be that all who run are in blocking code.
-            self.refusal.note();
+            // It may be that all who run are in blocking code.
             self.leave_to_others();
         } else {
             self.fail_unattended(&Error::new(error));

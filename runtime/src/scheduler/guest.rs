@@ -149,7 +149,10 @@ impl<'a> Root<'a> {
                 parker.park();
             } else {
                 parker.park_timeout(ASK_AGAIN);
-                shared.offer_work();
+                // Another refusal wakes this thread as well.
+                if !shared.was_just_refused() {
+                    shared.offer_work();
+                }
             }
         }
         shared.leave_queue(parker);
@@ -506,5 +509,43 @@ impl Context {
         if self.counted.replace(false) {
             self.shared.runner_left();
         }
+    }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::sync::LazyLock;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::super::OPEN;
+    use super::super::refusal::testing::Refuses;
+    use super::*;
+    use crate::cell;
+
+    #[test]
+    fn a_nested_wait_asks_now_and_then_for_a_thread_that_is_refused() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
+        let refuses = Refuses::host_of(&SHARED);
+        SHARED.phase.store(OPEN, Ordering::Relaxed);
+        // There is somebody, who does not come by.
+        SHARED.runner_came();
+        SHARED.refusal.note();
+        let (runnable, _task) = cell::new(async {}, &*SHARED, (), Location::caller());
+        SHARED.injector.push(runnable);
+        let context = Context::new(&SHARED, false);
+        let root = Root::new(&context, Parker::new());
+        assert!(root.signal.take());
+        let (waker, begin) = (root.waker.clone(), Instant::now());
+        let asker = thread::spawn(move || {
+            while refuses.asked() < 3 {
+                thread::yield_now();
+            }
+            waker.wake();
+        });
+        root.wait();
+        assert!(begin.elapsed() >= 2 * ASK_AGAIN, "one question after the other");
+        asker.join().unwrap();
     }
 }

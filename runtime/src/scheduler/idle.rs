@@ -65,6 +65,17 @@ pub(super) enum Prefer {
     Vacant,
 }
 
+/// How the taker of a worker counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    /// Not at all.
+    No,
+    /// As searching, unless somebody else does.
+    Searcher,
+    /// As searching, whoever else does.
+    OneMoreSearcher,
+}
+
 /// No more than the workers of a word can search at a time.
 fn searching(state: u64) -> u64 {
     state / SEARCHER % (PARK / SEARCHER)
@@ -178,20 +189,27 @@ impl Idle {
 
     /// Takes one sleeper out of the bitmap and counts it as searching; the caller has to wake it.
     pub(super) fn notify(&self) -> Option<usize> {
-        self.take(Prefer::Manned, true)
+        self.take(Prefer::Manned, Count::Searcher)
+    }
+
+    /// As [`notify`](Self::notify), also if somebody searches already.
+    pub(super) fn notify_beside(&self) -> Option<usize> {
+        self.take(Prefer::Manned, Count::OneMoreSearcher)
     }
 
     /// Takes one sleeper out of the bitmap without counting it; the caller runs in its place. Never a spare one, which
     /// goes when its own thread does.
     pub(super) fn claim(&self, prefer: Prefer) -> Option<usize> {
-        self.take(prefer, false)
+        self.take(prefer, Count::No)
     }
 
-    fn take(&self, prefer: Prefer, as_searcher: bool) -> Option<usize> {
+    fn take(&self, prefer: Prefer, count: Count) -> Option<usize> {
+        let as_searcher = count != Count::No;
+        let refused = |state| count == Count::Searcher && searching(state) > 0;
         for (index, word) in self.words.iter().enumerate() {
             let eligible = if as_searcher { PARKED } else { ordinary(self.workers, index) };
             let mut state = word.state.load(Ordering::Relaxed);
-            while state & eligible != 0 && !(as_searcher && searching(state) > 0) {
+            while state & eligible != 0 && !refused(state) {
                 let parked = state & eligible;
                 let manned = word.manned.load(Ordering::Relaxed);
                 let wanted = parked & if prefer == Prefer::Manned { manned } else { !manned };
@@ -207,7 +225,7 @@ impl Idle {
                     Err(now) => state = now,
                 }
             }
-            if as_searcher && searching(state) > 0 {
+            if refused(state) {
                 return None;
             }
         }

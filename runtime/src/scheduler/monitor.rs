@@ -82,6 +82,8 @@ pub(crate) struct Monitor {
     report_after: AtomicU64,
     /// There is to be a thread, and nobody has started it.
     due: AtomicBool,
+    /// It was started.
+    there: AtomicBool,
     /// Of the thread.
     refusal: Refusal,
     /// Until when a long poll is not forgotten.
@@ -107,6 +109,7 @@ impl Monitor {
             rescues: AtomicBool::new(false),
             report_after: AtomicU64::new(u64::MAX),
             due: AtomicBool::new(false),
+            there: AtomicBool::new(false),
             refusal: Refusal::default(),
             wary_until: AtomicU64::new(0),
             alarm: Alarm::new(),
@@ -125,6 +128,7 @@ impl Monitor {
         self.wary_until.store(0, Ordering::Relaxed);
         let on = rescue || report_after.is_some();
         self.refusal.forget();
+        self.there.store(false, Ordering::Relaxed);
         self.due.store(on, Ordering::Relaxed);
         self.on.store(on, Ordering::Relaxed);
     }
@@ -140,6 +144,11 @@ impl Monitor {
     /// What a stuck worker holds is passed on, or will be once there is a thread for that.
     pub(super) fn rescues(&self) -> bool {
         self.rescues.load(Ordering::Relaxed) && !self.refusal.is_there()
+    }
+
+    /// There is a thread that passes on what a stuck worker holds.
+    pub(super) fn is_there(&self) -> bool {
+        self.rescues.load(Ordering::Relaxed) && self.there.load(Ordering::Relaxed)
     }
 
     /// There is to be a thread, and nobody has started it.
@@ -364,7 +373,10 @@ impl Shared {
         }
         monitor.alarm.open();
         match host.start_thread(Role::Monitor, Box::new(move || run(self))) {
-            Ok(thread) => self.keep(thread),
+            Ok(thread) => {
+                monitor.there.store(true, Ordering::Relaxed);
+                self.keep(thread);
+            }
             Err(_) => {
                 monitor.alarm.close();
                 monitor.refusal.note();

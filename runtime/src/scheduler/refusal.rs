@@ -1,7 +1,7 @@
 //! A thread that the system refused: when to ask again.
 //!
-//! A refusal costs much, and calls for a worker may come by the thousand: for [`ASK_AGAIN`]/2 after one, no call asks if
-//! there are others to do the work.
+//! A refusal costs much, and calls for a worker may come by the thousand: for half of [`ASK_AGAIN`] after one, no call asks
+//! if there are others to do the work, and a monitor to ask later.
 //!
 //! Tasks whose worker was refused its thread are left to those who run. But whoever counts as running may stand in blocking
 //! code, and then nobody would ever ask again. So while there is something to do and nobody to do it, the monitor asks
@@ -59,35 +59,43 @@ impl Shared {
         !self.refusal.is_there() || self.refusal.is_old(now, ASK_AGAIN / 2)
     }
 
-    /// A thread was refused just now, there are others to do the work, and if they do not the monitor asks again.
-    pub(super) fn is_asked_for_later(&'static self) -> bool {
-        if self.may_ask_for_threads(Instant::now()) {
-            return false;
-        }
-        self.watch();
-        self.monitor.rescues() && self.is_attended()
+    /// A thread was refused, and it is too soon to ask again.
+    pub(super) fn was_just_refused(&self) -> bool {
+        self.refusal.is_there() && !self.may_ask_for_threads(Instant::now())
     }
 }
 
 #[cfg(all(test, not(runtime_loom)))]
-mod tests {
+pub(super) mod testing {
     use std::any::Any;
     use std::io;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
-    use std::sync::{Arc, LazyLock};
     use std::task::Waker;
 
-    use super::super::monitor::Options;
-    use super::super::{Flavor, OPEN};
     use super::*;
-    use crate::cell;
     use crate::context::{Executor, Host, Job, Role, Stall};
     use crate::loom::JoinHandle;
 
     /// Gives no thread but that of the monitor.
     #[derive(Default)]
-    struct Refuses {
+    pub(in super::super) struct Refuses {
         asked: AtomicU32,
+    }
+
+    impl Refuses {
+        /// The host of the runtime that `shared` serves, as long as this is kept.
+        pub(in super::super) fn host_of(shared: &Shared) -> Arc<Self> {
+            let refuses = Arc::new(Refuses::default());
+            let host: Arc<dyn Host> = refuses.clone();
+            *shared.host.lock() = Some(Arc::downgrade(&host));
+            refuses
+        }
+
+        /// How often it was asked for a worker's thread.
+        pub(in super::super) fn asked(&self) -> u32 {
+            self.asked.load(Ordering::Relaxed)
+        }
     }
 
     impl Host for Refuses {
@@ -117,24 +125,34 @@ mod tests {
             self
         }
     }
+}
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::sync::LazyLock;
+
+    use super::super::monitor::Options;
+    use super::super::{Flavor, OPEN};
+    use super::testing::Refuses;
+    use super::*;
+    use crate::cell;
 
     /// How often the system is asked for threads while a thousand tasks are submitted, and how often it may be.
     fn asked(shared: &'static Shared, options: Options) -> (u32, u32) {
-        let refuses = Arc::new(Refuses::default());
-        let host: Arc<dyn Host> = refuses.clone();
-        *shared.host.lock() = Some(Arc::downgrade(&host));
+        let refuses = Refuses::host_of(shared);
         shared.monitor.open(options);
         shared.phase.store(OPEN, Ordering::Relaxed);
         let begin = Instant::now();
         // Who runs tasks is this thread, as far as anybody knows.
         shared.runner_came();
         for _ in 0..1000 {
-            let (runnable, task) = cell::new(async {}, shared, (), std::panic::Location::caller());
+            let (runnable, task) = cell::new(async {}, shared, (), Location::caller());
             shared.accept(runnable);
             drop(task);
         }
         let most = 1 + begin.elapsed().as_millis() / (ASK_AGAIN / 2).as_millis();
-        (refuses.asked.load(Ordering::Relaxed), most as u32)
+        (refuses.asked(), most as u32)
     }
 
     #[test]

@@ -96,6 +96,9 @@ impl Rescue {
             // The driver, if it has no leader.
             shared.attend();
         }
+        if self.stuck > 0 && waits_for_a_search(shared) {
+            shared.notify_beside();
+        }
         if self.stuck > 0 {
             self.fetch_leader(shared);
         }
@@ -166,16 +169,71 @@ impl Rescue {
     }
 }
 
+/// Something is to be done, and nobody is called for it, because somebody searches: perhaps the one that is stuck, in a waker
+/// that it has called for an event it found on the way to sleep.
+fn waits_for_a_search(shared: &Shared) -> bool {
+    let idle = &shared.idle;
+    let is_wanted = shared.has_work() || shared.driver.has_business() && !shared.driver.is_led();
+    is_wanted && idle.anybody_sleeps() && !idle.calls_for_wake()
+}
+
 #[cfg(all(test, target_os = "linux", not(runtime_loom)))]
 mod tests {
+    use std::panic::Location;
     use std::sync::{LazyLock, mpsc};
     use std::thread;
 
     use super::super::super::Flavor;
+    use super::super::super::idle::Prefer;
+    use super::super::super::refusal::testing::Refuses;
     use super::*;
+    use crate::cell;
     use crate::parker::Parker;
     use crate::thread_id::ThreadId;
     use crate::whereabouts::Whereabouts;
+
+    /// The thread sleeps on that worker's seat.
+    fn sit_down(shared: &Shared, worker: usize, sleeper: &crate::loom::Arc<Parker>) {
+        let seat = &shared.processors[worker].seat;
+        drop(seat.notify());
+        seat.put(seat.start(sleeper).unwrap().core);
+        shared.park(worker, false);
+        shared.idle.set_manned(worker, true);
+    }
+
+    /// Nobody sleeps, the first worker searches and is stuck, and a task waits. The other one `sits_down`.
+    fn look_at_a_searcher(shared: &'static Shared, sits_down: impl FnOnce()) {
+        while shared.idle.claim(Prefer::Vacant).is_some() {}
+        assert!(shared.idle.search(0));
+        sits_down();
+        let (runnable, _task) = cell::new(async {}, shared, (), Location::caller());
+        shared.injector.push(runnable);
+        let mut rescue = Rescue::default();
+        rescue.stuck(0, true);
+        rescue.end(shared, 1, Instant::now());
+    }
+
+    #[test]
+    fn a_thread_is_started_for_a_task_if_the_worker_that_searches_is_stuck() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
+        let refuses = Refuses::host_of(&SHARED);
+        look_at_a_searcher(&SHARED, || SHARED.park(1, false));
+        assert_eq!(refuses.asked(), 1);
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_for_a_task_if_the_worker_that_searches_is_stuck() {
+        static SHARED: LazyLock<Shared> = LazyLock::new(|| Shared::new(Flavor::MultiThread, 2, 0));
+        let sleeper = Parker::new();
+        let (tell, told) = mpsc::channel();
+        look_at_a_searcher(&SHARED, || sit_down(&SHARED, 1, &sleeper));
+        let thread = thread::spawn(move || {
+            sleeper.park();
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(60)).expect("it is woken");
+        thread.join().unwrap();
+    }
 
     #[test]
     fn a_leader_that_sleeps_on_after_its_deadline_is_woken_while_somebody_is_stuck() {

@@ -20,7 +20,7 @@ const RECENT: Duration = Duration::from_nanos(LOOK.as_nanos() as u64 / 2);
 /// For so long a thread may wait for a processor in the middle of a poll without being looked after: a few slices of others.
 const STARVING: Duration = Duration::from_millis(10);
 
-/// To ask the system for the state of a thread takes five microseconds; a look asks for no more of them.
+/// To ask the system for the state of a thread takes five microseconds; a look asks for no more of those in a poll.
 const MOST_ASKED: usize = 4;
 
 /// What was seen at the last look.
@@ -35,6 +35,8 @@ pub(super) struct Sights {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) poll: u64,
+    /// How often the worker had slept.
+    parks: u64,
     /// `None` between two polls: it wakes somebody else's waker.
     pub(super) task: Option<TaskId>,
     /// It had neither a task in hand nor one queued.
@@ -79,10 +81,14 @@ impl Sights {
     /// and its thread is stuck in foreign code.
     pub(super) fn look(&mut self, shared: &Shared, worker: usize, now: Instant) -> Option<&mut Seen> {
         let processor = &shared.processors[worker];
-        let (task, poll) = (processor.stats.current(), processor.stats.polls.get());
+        let stats = &processor.stats;
+        let (task, poll, parks) = (stats.current(), stats.polls.get(), stats.parks.get());
         let seen = &mut self.of[worker];
         let idle = task.is_none() && processor.next.is_empty() && processor.stealer.is_empty();
-        let same = |seen: &Seen| (seen.poll, seen.task, seen.idle) == (poll, task, idle);
+        // A poll may sleep in the middle, in a nested `block_on`.
+        let same = |seen: &Seen| {
+            (seen.poll, seen.task, seen.idle) == (poll, task, idle) && (!idle || seen.parks == parks)
+        };
         if seen.as_ref().is_some_and(same) && (!idle || is_in_foreign_code(shared, worker)) {
             let seen = seen.as_mut()?;
             seen.again = true;
@@ -92,7 +98,7 @@ impl Sights {
             return Some(seen);
         }
         let report_at = Duration::from_nanos(shared.monitor.report_after.load(Ordering::Relaxed));
-        *seen = Some(Seen { poll, task, idle, since: now, again: false, clock: None, report_at });
+        *seen = Some(Seen { poll, parks, task, idle, since: now, again: false, clock: None, report_at });
         seen.as_mut().filter(|_| !idle)
     }
 
@@ -190,7 +196,10 @@ fn is_in_foreign_code(shared: &Shared, worker: usize) -> bool {
     if shared.flavor == Flavor::CurrentThread {
         return false; // It polls the future given to `block_on`, for which it puts its worker not down.
     }
-    let thread = ThreadId::of(shared.processors[worker].runner.thread());
+    let processor = &shared.processors[worker];
+    // The core of one that was called and has not come yet still lies in its seat; the thread is whoever ran it before.
+    let is_run = processor.seat.with_core(|_| ()).is_none();
+    let thread = ThreadId::of(processor.runner.thread()).filter(|_| is_run);
     // In this order: the worker may be about to rest.
     thread.and_then(ThreadId::is_asleep) == Some(true) && !shared.is_at_rest(worker)
 }
