@@ -80,7 +80,7 @@ fn every_promise_names_tests_that_exist() {
     assert!(missing.is_empty(), "docs/guarantees.md names tests that do not exist: {missing:?}");
 }
 
-/// The tests and models that `docs/guarantees.md` names, as path of the module and function.
+/// The tests, models and unit tests that `docs/guarantees.md` names, as path of the module and function.
 fn held_by() -> Vec<(String, String)> {
     let text = document("guarantees.md");
     let names = text.split('`').skip(1).step_by(2).filter_map(|code| code.rsplit_once("::"));
@@ -93,14 +93,17 @@ fn held_by() -> Vec<(String, String)> {
 }
 
 fn has_test(file: &str, test: &str) -> bool {
+    let function = format!("fn {test}(");
+    // Among other code only the attribute tells a test.
+    let unit_test = format!("#[test]\n    {function}");
     let places = [
-        format!("tests/{file}.rs"),
-        format!("runtime/src/{file}/models.rs"),
-        format!("runtime/src/{file}.rs"),
+        (format!("tests/{file}.rs"), &function),
+        (format!("runtime/src/{file}/models.rs"), &function),
+        (format!("runtime/src/{file}.rs"), &unit_test),
     ];
-    let texts = places.iter().filter_map(|place| fs::read_to_string(repository().join(place)).ok());
-    let signature = format!("fn {test}(");
-    texts.into_iter().any(|text| text.contains(&signature))
+    places.iter().any(|(place, code)| {
+        fs::read_to_string(repository().join(place)).is_ok_and(|text| text.contains(*code))
+    })
 }
 
 fn paths(sources: &[Source]) -> Vec<&Path> {

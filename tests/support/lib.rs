@@ -113,7 +113,7 @@ pub fn promptly<R>(f: impl FnOnce() -> R) -> R {
 /// Calls `shutdown` until it takes less than the second that a shutdown waits for its threads, and gives what it gave then.
 ///
 /// On a busy machine they may get no processor for that time, which is no fault, and the report says so. Where they never
-/// end no call is in time.
+/// end no call is in time: to be called [within] a limit.
 pub fn in_time<R>(shutdown: impl Fn() -> R) -> R {
     /// What `Runtime::shutdown` has beside the grace.
     const TIME: Duration = Duration::from_secs(1);

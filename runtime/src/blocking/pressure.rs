@@ -47,8 +47,8 @@ pub(super) struct Sample {
 /// Takes a sample of the threads that run jobs.
 pub(super) fn sample(at_work: &Slab<loom::Arc<Bench>>) -> Sample {
     let of = at_work.len();
-    let benches = at_work.iter().map(|(_, bench)| bench.clone());
-    Sample { benches: benches.step_by((of / SAMPLE).max(1)).take(SAMPLE).collect(), of }
+    let sampled = at_work.iter().step_by((of / SAMPLE).max(1)).take(SAMPLE);
+    Sample { benches: sampled.map(|(_, bench)| bench.clone()).collect(), of }
 }
 
 /// What a sample showed.
