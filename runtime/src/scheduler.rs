@@ -432,9 +432,10 @@ impl Shared {
             return;
         }
         let Some(host) = self.host() else { return self.called_too_late(worker) };
-        if self.was_just_refused() {
+        // The monitor's thread is not to take the place of the first worker's.
+        if self.was_just_refused() && self.is_attended() {
             self.watch();
-            if self.monitor.is_there() && self.is_attended() {
+            if self.monitor.is_there() {
                 self.never_started(worker);
                 // Those who run may have left meanwhile, and relied on this call.
                 return if self.is_attended() { self.leave_to_others() } else { self.offer_work() };

@@ -149,7 +149,7 @@ impl<'a> Root<'a> {
                 parker.park();
             } else {
                 parker.park_timeout(ASK_AGAIN);
-                // Another refusal wakes this thread as well.
+                // A refusal wakes this thread as well, but it comes back here before long.
                 if !shared.was_just_refused() {
                     shared.offer_work();
                 }

@@ -20,6 +20,9 @@
 //! sees the task. Otherwise B sees the bit and notifies, or sees a searcher; that searcher either finds the task, or
 //! finds another and, being the last, looks again after its decrement, or parks, and then its own D comes after A.
 //!
+//! A searcher whose thread does not go on, because it is in a foreign waker, breaks that: when the monitor has seen so, it
+//! calls [somebody beside it](Idle::notify_beside).
+//!
 //! Pushes to the owner's deque skip the fence: the owner runs what it pushed. It looks again at its next pop, unless that
 //! is not [worth it](super::throttle), so only parallelism can be late, never the task.
 //!

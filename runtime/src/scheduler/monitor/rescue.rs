@@ -28,6 +28,8 @@ pub(super) struct Rescue {
     silent: Vec<usize>,
     /// Tasks were moved to the injector.
     moved: bool,
+    /// Something waited for somebody who searches.
+    waits: bool,
     /// Looks in a row in which all that were awake were stuck.
     all_stuck: u32,
     /// When every spare worker was last needed.
@@ -88,6 +90,9 @@ impl Rescue {
                 shared.sweep_if_idle();
             }
         }
+        let waits = self.stuck > 0 && waits_for_a_search(shared);
+        // A search that goes on is over by the next look.
+        let waited = std::mem::replace(&mut self.waits, waits);
         let may_ask = shared.may_ask_for_threads(now);
         if (self.stuck > 0 || self.moved) && (may_ask || shared.idle.can_wake()) {
             if shared.has_work() && shared.idle.calls_for_wake() {
@@ -95,9 +100,9 @@ impl Rescue {
             }
             // The driver, if it has no leader.
             shared.attend();
-        }
-        if self.stuck > 0 && waits_for_a_search(shared) {
-            shared.notify_beside();
+            if waited && self.waits {
+                shared.notify_beside();
+            }
         }
         if self.stuck > 0 {
             self.fetch_leader(shared);
@@ -209,8 +214,11 @@ mod tests {
         let (runnable, _task) = cell::new(async {}, shared, (), Location::caller());
         shared.injector.push(runnable);
         let mut rescue = Rescue::default();
-        rescue.stuck(0, true);
-        rescue.end(shared, 1, Instant::now());
+        for _ in 0..2 {
+            rescue.begin();
+            rescue.stuck(0, true);
+            rescue.end(shared, 1, Instant::now());
+        }
     }
 
     #[test]

@@ -197,7 +197,8 @@ fn is_in_foreign_code(shared: &Shared, worker: usize) -> bool {
         return false; // It polls the future given to `block_on`, for which it puts its worker not down.
     }
     let processor = &shared.processors[worker];
-    // The core of one that was called and has not come yet still lies in its seat; the thread is whoever ran it before.
+    // The core of one that was called and has not come yet still lies in its seat; the thread is whoever ran it before. Whether
+    // the one that is to come is itself in a foreign waker nobody knows.
     let is_run = processor.seat.with_core(|_| ()).is_none();
     let thread = ThreadId::of(processor.runner.thread()).filter(|_| is_run);
     // In this order: the worker may be about to rest.
