@@ -152,6 +152,7 @@ mod tests {
             shared.accept(runnable);
             drop(task);
         }
+        shared.threads().into_iter().for_each(|monitor| monitor.join().unwrap());
         let most = 1 + begin.elapsed().as_millis() / (ASK_AGAIN / 2).as_millis();
         (refuses.asked(), most as u32)
     }
