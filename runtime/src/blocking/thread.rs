@@ -69,7 +69,7 @@ impl Bench {
     /// Its thread sleeps, in a job or not.
     #[cfg(all(test, target_os = "linux", not(runtime_loom)))]
     pub(super) fn is_asleep(&self, in_job: bool) -> bool {
-        self.in_job.load(Ordering::Relaxed) == in_job && self.thread.is_runnable() == Some(false)
+        self.in_job.load(Ordering::Relaxed) == in_job && self.thread.is_asleep() == Some(true)
     }
 
     /// Leaves an order, which the thread finds when it is woken.

@@ -82,7 +82,7 @@ pub(crate) struct Monitor {
     report_after: AtomicU64,
     /// There is to be a thread, and nobody has started it.
     due: AtomicBool,
-    /// It was started.
+    /// It was started. ORDERING: Relaxed, nothing is published with it; whoever misses it asks for a worker's thread himself.
     there: AtomicBool,
     /// Of the thread.
     refusal: Refusal,
