@@ -345,6 +345,29 @@ fn a_thousand_have_few_threads(test: &str, job: fn()) {
     });
 }
 
+/// How many bytes of addresses the process uses.
+fn mapped() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').next().unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn the_last_thread_that_ends_gives_its_stack_back() {
+    alone("blocking::the_last_thread_that_ends_gives_its_stack_back", || {
+        let stack = 512 << 20;
+        let rt = Runtime::builder().worker_threads(1).thread_stack_size(stack);
+        let rt = rt.blocking_keep_alive(Duration::ZERO).build().unwrap();
+        let before = mapped();
+        rt.spawn_blocking(|| ()).wait().unwrap();
+        until(|| rt.metrics().blocking_threads() == 0);
+        until(|| {
+            // The system frees what it got back when another thread ends.
+            thread::spawn(|| ()).join().unwrap();
+            mapped() < before + stack / 2
+        });
+    });
+}
+
 #[test]
 fn a_thousand_jobs_that_compute_have_at_most_four_threads_for_each_processor() {
     a_thousand_have_few_threads(

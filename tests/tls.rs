@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use std::time::Duration;
 
 use runtime::{Promise, Runtime, Task};
-use runtime_tests::{PATIENCE, alone, child, is_child, multi, within};
+use runtime_tests::{PATIENCE, child, is_child, multi, until, within};
 
 /// Calls a function when its thread's locals are destroyed.
 struct AtExit(Option<Box<dyn FnOnce()>>);
@@ -59,11 +60,7 @@ fn a_destructor_blocks_on_a_future() {
 
 #[test]
 fn a_destructor_waits_for_a_blocking_job() {
-    // The thread of the default runtime's pool ends when it has been idle for ten seconds, and nobody joins it: the race
-    // detector calls that a leak, where other tests go on for longer.
-    alone("tls::a_destructor_waits_for_a_blocking_job", || {
-        at_the_end_of_a_thread(|sender| sender.send(runtime::spawn_blocking(|| 1).wait().unwrap()).unwrap());
-    });
+    at_the_end_of_a_thread(|sender| sender.send(runtime::spawn_blocking(|| 1).wait().unwrap()).unwrap());
 }
 
 #[test]
@@ -142,6 +139,29 @@ fn a_destructor_of_a_blocking_threads_local_uses_the_runtime() {
         .unwrap();
         drop(rt);
         assert_eq!(receiver.recv(), Ok(1));
+    });
+}
+
+#[test]
+fn the_end_of_a_runtime_waits_for_the_destructors_of_a_thread_that_had_no_patience_left() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().blocking_keep_alive(Duration::ZERO).build().unwrap();
+        let ((begun, has_begun), (done, is_done)) = (mpsc::channel(), mpsc::channel());
+        let handle = rt.handle();
+        rt.spawn_blocking(move || {
+            at_exit(move || {
+                begun.send(()).unwrap();
+                until(|| handle.spawn_blocking(|| ()).wait().is_err());
+                // Time for whoever would not wait.
+                (0..100).for_each(|_| thread::yield_now());
+                done.send(()).unwrap();
+            });
+        })
+        .wait()
+        .unwrap();
+        has_begun.recv().unwrap();
+        drop(rt);
+        is_done.try_recv().expect("joined");
     });
 }
 

@@ -44,7 +44,7 @@ use crate::context::{Executor, Host, Role};
 use crate::error::Error;
 use crate::fork::Birth;
 use crate::loom::lock::{Condvar, Mutex};
-use crate::loom::{JoinHandle, mutant};
+use crate::loom::mutant;
 
 pub(crate) use pressure::free_threads;
 
@@ -93,7 +93,6 @@ struct State {
     /// The most threads there ever were.
     peak: usize,
     closed: bool,
-    handles: Vec<JoinHandle<()>>,
 }
 
 /// A job that waits for a thread.
@@ -234,7 +233,6 @@ impl Pool {
             taken: 0,
             peak: 0,
             closed: false,
-            handles: Vec::new(),
         };
         Arc::new(Pool {
             state: Mutex::new(state),
@@ -339,27 +337,8 @@ impl Pool {
 
     fn try_start(self: &Arc<Self>, duty: Duty) -> io::Result<()> {
         let host = self.host().ok_or_else(|| io::Error::other("the runtime is gone"))?;
-        // First: there may be no room for another stack beside theirs.
-        self.forget_ended();
         let pool = self.clone();
-        let thread = host.start_thread(Role::Blocking, Box::new(move || pool.run(duty)))?;
-        self.state.lock().handles.push(thread);
-        Ok(())
-    }
-
-    /// Lets go of threads that have ended. The system keeps their stacks until then.
-    fn forget_ended(&self) {
-        let ended: Vec<_> = {
-            let mut state = self.state.lock();
-            if state.handles.len() < state.threads || state.closed {
-                return;
-            }
-            let handles = std::mem::take(&mut state.handles).into_iter();
-            let (ended, alive) = handles.partition(|thread| thread.is_finished());
-            state.handles = alive;
-            ended
-        };
-        drop(ended);
+        host.start_thread(Role::Blocking, Box::new(move || pool.run(duty)))
     }
 
     #[cold]
@@ -484,11 +463,6 @@ impl Pool {
     fn wait_while(&self, grace: Duration, busy: impl Fn(&State) -> bool) {
         let deadline = Instant::now().checked_add(grace);
         drop(self.changed.wait_while(self.state.lock(), deadline, busy));
-    }
-
-    /// The threads that the pool started, to be joined by whoever may wait.
-    pub(crate) fn threads(&self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.state.lock().handles)
     }
 
     /// True once [`close`](Self::close) was called.

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use crate::error::{Error, drop_quietly};
 use crate::id::TaskId;
-use crate::loom::JoinHandle;
 
 pub use stall::{Stall, StallCause};
 
@@ -39,7 +38,7 @@ pub(crate) trait Executor: Send + Sync {
 /// Who starts threads for the scheduler and the blocking pool: the owner of the runtime.
 pub(crate) trait Host: Send + Sync {
     /// Starts a thread that stands in the runtime and runs `body`.
-    fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>>;
+    fn start_thread(&self, role: Role, body: Job) -> io::Result<()>;
 
     /// Wakes `waker` after `delay`, if some thread of the runtime or of the user's attends its timers; at once if it has
     /// none any more.

@@ -5,13 +5,13 @@
 //! blocking pool. Elsewhere the process-wide default: the one that `#[runtime::main]` installed while it lives, or else
 //! one that is built on first use. So there is always a runtime, and library code needs no set-up.
 
-mod alive;
 mod config;
 mod default;
 mod driver;
 mod enter;
 mod metrics;
 mod stop;
+mod threads;
 mod unobserved;
 
 use std::any::Any;
@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use crate::blocking::{Pool, free_threads};
@@ -33,7 +33,6 @@ use crate::inherit;
 use crate::scheduler::{self, Shared};
 use crate::{fork, id};
 
-use alive::Alive;
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
 pub(crate) use driver::{
@@ -42,6 +41,7 @@ pub(crate) use driver::{
 pub use enter::EnterGuard;
 pub use metrics::Metrics;
 pub use stop::{ShutdownReport, TaskInfo};
+use threads::Threads;
 pub use unobserved::UnobservedPolicy;
 
 /// A reference to a runtime: spawns on it, enters it, asks it for figures.
@@ -60,7 +60,7 @@ pub(crate) struct Inner {
     config: Config,
     id: u64,
     stop: stop::Stop,
-    alive: Arc<Alive>,
+    threads: Arc<Threads>,
     acted: unobserved::Acted,
 }
 
@@ -79,7 +79,7 @@ impl Inner {
             config,
             id,
             stop: stop::Stop::default(),
-            alive: Arc::default(),
+            threads: Arc::default(),
             acted: unobserved::Acted::default(),
         });
         let host: Arc<dyn Host> = inner.clone();
@@ -116,15 +116,13 @@ impl Drop for Inner {
 }
 
 impl Host for Inner {
-    fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>> {
+    fn start_thread(&self, role: Role, body: Job) -> io::Result<()> {
         let handle = self.handle().ok_or_else(|| io::Error::other("the runtime is gone"))?;
         let mut builder = thread::Builder::new().name(self.config.thread_name.next(role));
         if let Some(bytes) = self.config.thread_stack_size {
             builder = builder.stack_size(bytes);
         }
-        let alive = self.alive.one_more();
-        builder.spawn(move || {
-            let _alive = alive;
+        self.threads.start(builder, move || {
             stop::set_own(handle.id());
             let hooks = handle.inner.config.hooks.clone();
             let _entered = handle.enter();

@@ -11,7 +11,6 @@ pub(crate) mod lock;
 #[cfg(not(runtime_loom))]
 mod imp {
     pub(crate) use std::sync::{Arc, Weak, atomic};
-    pub(crate) use std::thread::JoinHandle;
     pub(crate) use std::{hint, thread};
 
     /// A cell whose accesses loom checks for overlap; std's own otherwise.
@@ -52,25 +51,6 @@ mod imp {
     pub(crate) use loom::{hint, thread};
     pub(crate) use std::sync::Weak;
 
-    /// A thread of the model; loom cannot say of one whether it has ended.
-    pub(crate) struct JoinHandle<T>(pub(crate) thread::JoinHandle<T>);
-
-    impl<T> JoinHandle<T> {
-        pub(crate) fn is_finished(&self) -> bool {
-            false
-        }
-
-        pub(crate) fn join(self) -> std::thread::Result<T> {
-            self.0.join()
-        }
-    }
-
-    impl<T> std::fmt::Debug for JoinHandle<T> {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("JoinHandle")
-        }
-    }
-
     macro_rules! local {
         ($(#[$attr:meta])* static $name:ident: $ty:ty = $init:expr;) => {
             loom::thread_local! { $(#[$attr])* static $name: $ty = $init; }
@@ -80,7 +60,7 @@ mod imp {
 }
 
 #[expect(unused_imports, reason = "not every build of the facade uses every name")]
-pub(crate) use imp::{Arc, JoinHandle, UnsafeCell, Weak, atomic, hint, local, thread};
+pub(crate) use imp::{Arc, UnsafeCell, Weak, atomic, hint, local, thread};
 
 /// True in a build that carries faults on purpose, if the named one is chosen.
 ///

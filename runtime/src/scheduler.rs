@@ -146,7 +146,6 @@ struct Life {
     guests: usize,
     /// Threads inside `block_on` that wait for the one worker of a current-thread runtime.
     queue: Vec<loom::Arc<Parker>>,
-    threads: Vec<loom::JoinHandle<()>>,
 }
 
 /// How a runtime comes by its threads.
@@ -445,9 +444,8 @@ impl Shared {
         self.runner_came();
         self.idle.set_manned(worker, true);
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
-            Ok(thread) => {
+            Ok(()) => {
                 self.refusal.forget();
-                self.keep(thread);
                 self.watch_first();
             }
             Err(error) => self.start_failed(worker, error),
@@ -458,19 +456,6 @@ impl Shared {
     fn park(&self, worker: usize, was_searching: bool) {
         self.idle.park(worker, was_searching);
         self.monitor.parked(self);
-    }
-
-    /// Keeps a thread to be joined at the end, and forgets those that have ended.
-    fn keep(&self, thread: loom::JoinHandle<()>) {
-        let ended = {
-            let mut life = self.life.lock();
-            let threads = std::mem::take(&mut life.threads).into_iter();
-            let (ended, alive): (Vec<_>, Vec<_>) = threads.partition(|thread| thread.is_finished());
-            life.threads = alive;
-            life.threads.push(thread);
-            ended
-        };
-        drop(ended);
     }
 
     /// The runtime is gone, and with it whatever the call was for; but the next one may rely on the search that it began.

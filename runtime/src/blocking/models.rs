@@ -5,7 +5,7 @@
 use std::sync::Weak;
 
 use super::*;
-use crate::cell::models::{Threads, block_on};
+use crate::cell::models::{Threads, block_on, join_all};
 use crate::loom::thread;
 use crate::parker::Parker;
 
@@ -74,7 +74,7 @@ fn life_on(
         body(&pool);
         pool.close();
         assert_eq!(pool.wait_until_stopped(Duration::MAX), 0);
-        pool.threads().into_iter().for_each(|thread| thread.join().unwrap());
+        join_all();
         assert_eq!(pool.figures(), Figures { peak: pool.figures().peak, ..Figures::default() });
     }
 }

@@ -116,7 +116,6 @@ impl Pool {
         }
         state.threads -= 1;
         drop(state);
-        self.forget_ended();
         self.changed.notify_all();
     }
 

@@ -3,6 +3,7 @@
 //! A task that is freed twice or never shows in the count of its scheduler, a `loom::Arc`, and so does what its future
 //! or its waker holds.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -17,7 +18,7 @@ use super::*;
 use crate::context::{Executor, Host, Job, Role};
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::lock::Mutex;
-use crate::loom::{Arc, JoinHandle, UnsafeCell, thread};
+use crate::loom::{Arc, UnsafeCell, thread};
 use crate::parker::{self, Parker};
 
 /// Polls `future` to its end on this thread.
@@ -40,6 +41,24 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
 #[derive(Debug)]
 pub(crate) struct Threads(StdMutex<(usize, usize)>);
 
+std::thread_local! {
+    /// The threads of the model that were started as a runtime starts them: those of a model are one to the system.
+    static STARTED: RefCell<Vec<thread::JoinHandle<()>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Starts a thread of the model, to be joined by [`join_all`].
+pub(crate) fn start(body: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(body);
+    STARTED.with_borrow_mut(|started| started.push(thread));
+}
+
+/// Joins the threads that were started.
+pub(crate) fn join_all() {
+    while let Some(thread) = STARTED.with_borrow_mut(Vec::pop) {
+        thread.join().unwrap();
+    }
+}
+
 impl Threads {
     pub(crate) fn host(count: usize) -> StdArc<dyn Host> {
         Threads::host_that_refuses_one(count, 0)
@@ -52,7 +71,7 @@ impl Threads {
 }
 
 impl Host for Threads {
-    fn start_thread(&self, _: Role, body: Job) -> io::Result<JoinHandle<()>> {
+    fn start_thread(&self, _: Role, body: Job) -> io::Result<()> {
         let mut left = self.0.lock().unwrap();
         let (now, later) = &mut *left;
         let Some(rest) = now.checked_sub(1) else {
@@ -61,7 +80,8 @@ impl Host for Threads {
         };
         *now = rest;
         drop(left);
-        Ok(JoinHandle(thread::spawn(body)))
+        start(body);
+        Ok(())
     }
 
     /// At once if that brings a thread: there is no time. One that is refused for ever is not asked for again.

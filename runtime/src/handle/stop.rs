@@ -94,6 +94,9 @@ impl Handle {
             self.wait_for_tasks(Deadline::after(grace));
         }
         let finished = to_usize(shared.snapshot().completed - before);
+        if !inside {
+            self.inner.threads.keep();
+        }
         let cancelled = shared.snapshot().live + pool.close();
         shared.stop();
         let mut report =
@@ -172,11 +175,10 @@ impl Handle {
     /// Joins the threads that end by the deadline; the number of those that do not, and are left behind.
     fn join_threads(&self, deadline: Deadline) -> usize {
         // One that is not loose any more ends next, which is announced.
-        let left = self.inner.alive.wait_until(deadline.0, || self.pool().loose());
+        let left = self.inner.threads.wait_until(deadline.0, || self.pool().loose());
         loop {
             // Once more after each turn: the last thing that a thread did may have been to start another.
-            let mut threads = self.shared().threads();
-            threads.append(&mut self.pool().threads());
+            let threads = self.inner.threads.take();
             if threads.is_empty() {
                 return left;
             }

@@ -15,9 +15,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::*;
-use crate::cell::models::{Alone, Queue, Threads, block_on};
+use crate::cell::models::{Alone, Queue, Threads, block_on, join_all, start};
 use crate::context::{Job, Role, Stall};
-use crate::loom::JoinHandle;
 use crate::loom::atomic::AtomicBool;
 use crate::loom::thread;
 use crate::parker::Parker;
@@ -30,7 +29,7 @@ fn shut_down(shared: &'static Shared) {
 
 fn wait_for_the_end(shared: &'static Shared) {
     assert_eq!(shared.wait_until_stopped(Duration::MAX), 0);
-    shared.threads().into_iter().for_each(|thread| thread.join().unwrap());
+    join_all();
     shared.sweep_if_idle();
 }
 
@@ -347,17 +346,17 @@ impl Life {
 }
 
 impl Host for Life {
-    fn start_thread(&self, role: Role, body: Job) -> io::Result<JoinHandle<()>> {
+    fn start_thread(&self, role: Role, body: Job) -> io::Result<()> {
         let alive = self.me.upgrade();
         let is_monitor = matches!(role, Role::Monitor);
         *self.monitors.lock().unwrap() += usize::from(is_monitor);
-        let body = move || {
+        start(move || {
             if !is_monitor {
                 body();
             }
             drop(alive);
-        };
-        Ok(JoinHandle(thread::spawn(body)))
+        });
+        Ok(())
     }
 
     fn wake_later(&self, _: Duration, _: &Waker) {

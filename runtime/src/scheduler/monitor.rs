@@ -373,10 +373,7 @@ impl Shared {
         }
         monitor.alarm.open();
         match host.start_thread(Role::Monitor, Box::new(move || run(self))) {
-            Ok(thread) => {
-                monitor.there.store(true, Ordering::Relaxed);
-                self.keep(thread);
-            }
+            Ok(()) => monitor.there.store(true, Ordering::Relaxed),
             Err(_) => {
                 monitor.alarm.close();
                 monitor.refusal.note();

@@ -73,15 +73,17 @@ pub(super) mod testing {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
     use std::task::Waker;
+    use std::thread::{self, JoinHandle};
 
     use super::*;
     use crate::context::{Executor, Host, Job, Role, Stall};
-    use crate::loom::JoinHandle;
+    use crate::loom::lock::Mutex;
 
     /// Gives no thread but that of the monitor.
     #[derive(Default)]
     pub(in super::super) struct Refuses {
         asked: AtomicU32,
+        monitors: Mutex<Vec<JoinHandle<()>>>,
     }
 
     impl Refuses {
@@ -97,12 +99,20 @@ pub(super) mod testing {
         pub(in super::super) fn asked(&self) -> u32 {
             self.asked.load(Ordering::Relaxed)
         }
+
+        /// Waits until the monitors that it gave a thread have ended.
+        pub(in super::super) fn join(&self) {
+            self.monitors.lock().drain(..).for_each(|monitor| monitor.join().unwrap());
+        }
     }
 
     impl Host for Refuses {
-        fn start_thread(&self, role: Role, _: Job) -> io::Result<JoinHandle<()>> {
+        fn start_thread(&self, role: Role, _: Job) -> io::Result<()> {
             match role {
-                Role::Monitor => Ok(std::thread::spawn(|| ())),
+                Role::Monitor => {
+                    self.monitors.lock().push(thread::spawn(|| ()));
+                    Ok(())
+                }
                 _ => {
                     self.asked.fetch_add(1, Ordering::Relaxed);
                     Err(io::ErrorKind::WouldBlock.into())
@@ -152,7 +162,7 @@ mod tests {
             shared.accept(runnable);
             drop(task);
         }
-        shared.threads().into_iter().for_each(|monitor| monitor.join().unwrap());
+        refuses.join();
         let most = 1 + begin.elapsed().as_millis() / (ASK_AGAIN / 2).as_millis();
         (refuses.asked(), most as u32)
     }

@@ -94,9 +94,8 @@ impl Shared {
         self.runner_came();
         let Rouse::Start = seat.summon() else { unreachable!("nobody sleeps at a vacant post") };
         match host.start_thread(Role::Worker, Box::new(move || worker::main(self, worker))) {
-            Ok(thread) => {
+            Ok(()) => {
                 self.refusal.forget();
-                self.keep(thread);
                 true
             }
             Err(_) => {

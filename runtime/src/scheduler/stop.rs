@@ -8,7 +8,7 @@ use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;
 use crate::loom::atomic::{Ordering, fence};
-use crate::loom::{Arc, JoinHandle, mutant};
+use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
 
 impl Shared {
@@ -69,11 +69,6 @@ impl Shared {
         self.wake_manned();
         self.next_guest();
         self.changed.notify_all();
-    }
-
-    /// The threads that the runtime started, to be joined by whoever may wait.
-    pub(crate) fn threads(&self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.life.lock().threads)
     }
 
     /// Waits until no thread runs a worker, for at most `grace`; the number of those that still do.
@@ -212,7 +207,6 @@ impl Shared {
     /// and the exception, one that a late wake-up is about to notify, is that wake-up's to put right.
     pub(super) fn reset(&'static self) {
         self.sweep();
-        self.threads().clear();
         *self.host.lock() = None;
         self.idle.forget_threads();
         self.forget_spares();
