@@ -322,9 +322,16 @@ fn a_runtime_ends_while_spare_workers_block() {
 fn the_threads_of_spare_workers_and_of_the_monitor_are_joined() {
     within(PATIENCE, || {
         let rt = Runtime::builder().worker_threads(1).thread_name("spares").build().unwrap();
-        drop(block_all(&rt, 3));
+        let blocked = block_all(&rt, 3);
         assert!(threads_named("spares-") >= 2);
+        let handle = rt.handle();
+        let release = thread::spawn(move || {
+            // No spare worker is dismissed before that.
+            until(|| handle.spawn(async {}).wait().is_err());
+            drop(blocked);
+        });
         drop(rt);
+        release.join().unwrap();
         assert_eq!(threads_named("spares-"), 0);
     });
 }

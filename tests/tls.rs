@@ -166,6 +166,17 @@ fn the_end_of_a_runtime_waits_for_the_destructors_of_a_thread_that_had_no_patien
 }
 
 #[test]
+fn a_destructor_that_does_not_return_does_not_keep_the_end_of_the_runtime() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        rt.spawn_blocking(move || at_exit(move || _ = may_go_on.recv())).wait().unwrap();
+        assert_eq!(rt.shutdown(Duration::ZERO).threads_left, 1);
+        drop(proceed);
+    });
+}
+
+#[test]
 fn a_runtime_in_a_thread_local_is_dropped_with_its_thread() {
     thread_local! {
         static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };

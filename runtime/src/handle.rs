@@ -104,8 +104,8 @@ fn forget_parent() {
 impl Drop for Inner {
     fn drop(&mut self) {
         if self.shared.is_lost() {
-            // The threads that it would let go of are the parent process's.
-            std::mem::forget(self.pool.clone());
+            // The jobs that it would drop, and the threads that it would let go of, are the parent process's.
+            std::mem::forget((self.pool.clone(), self.threads.clone()));
             return;
         }
         // A runtime that was never shut down, only forgotten by everybody, ends here.

@@ -95,7 +95,7 @@ impl Handle {
         }
         let finished = to_usize(shared.snapshot().completed - before);
         if !inside {
-            self.inner.threads.keep();
+            self.inner.threads.close();
         }
         let cancelled = shared.snapshot().live + pool.close();
         shared.stop();
@@ -176,14 +176,8 @@ impl Handle {
     fn join_threads(&self, deadline: Deadline) -> usize {
         // One that is not loose any more ends next, which is announced.
         let left = self.inner.threads.wait_until(deadline.0, || self.pool().loose());
-        loop {
-            // Once more after each turn: the last thing that a thread did may have been to start another.
-            let threads = self.inner.threads.take();
-            if threads.is_empty() {
-                return left;
-            }
-            threads.into_iter().filter(|thread| left == 0 || thread.is_finished()).for_each(join);
-        }
+        self.inner.threads.take().into_iter().for_each(join);
+        left
     }
 
     /// As [`shut_down`](Self::shut_down) without grace, for `shutdown(grace)`: how long to look for stuck tasks.
@@ -210,7 +204,7 @@ fn to_usize(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-/// A thread of the runtime whose stop hook panicked has ended all the same.
+/// A thread that panicked has ended all the same.
 fn join(thread: JoinHandle<()>) {
     if let Ok(Err(payload)) = catch_unwind(AssertUnwindSafe(|| thread.join())) {
         drop_quietly(payload);
@@ -229,7 +223,8 @@ pub struct ShutdownReport {
     pub stuck: Vec<TaskInfo>,
     /// Blocking jobs that did not return: their threads are left behind.
     pub blocking_stuck: usize,
-    /// Threads of the runtime that had not ended: in such polls and jobs, in a stop hook, or in the handler of stalls.
+    /// Threads of the runtime that had not ended: in such polls and jobs, in a stop hook, in the handler of stalls,
+    /// or in the destructor of a thread-local.
     pub threads_left: usize,
 }
 

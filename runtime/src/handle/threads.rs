@@ -1,12 +1,12 @@
-//! The threads that a runtime started: counted as long as they may be in code of the user's, and joined at its end.
+//! The threads that a runtime started: counted until they have left all code of the user's, and joined at its end.
 //!
-//! A shutdown waits for the count first, because that it can do with a limit, and then joins.
+//! A shutdown waits for the count first, because that it can do with a limit, and then joins those that have ended.
 //!
-//! # Threads that end before
+//! # The end of a thread
 //! The system keeps the stack of a thread that has ended until somebody joins it or lets go of it, and there may never be
-//! another call that could. So a thread lets go of itself, with the destructor of a thread-local that is the first to be made
-//! and so the last to go: whoever found the thread's handle before has joined the destructors of the user's as well. Once a
-//! runtime ends its threads [stay](Threads::keep) for that.
+//! another call that could. So a thread whose time is up lets go of itself. It does that, and leaves the count, in the
+//! destructor of a thread-local that is made before any of the user's: where the system destroys the last one first, as
+//! Linux does, theirs have run by then. From the beginning of a shutdown on threads are there to be joined instead.
 
 use std::cell::Cell;
 use std::io;
@@ -26,28 +26,37 @@ pub(super) struct Threads {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those that have not left whatever code of the user's they are in: a poll, a job, a hook, the handler of stalls.
+    phase: Phase,
+    /// Those that may be in code of the user's: a poll, a job, a hook, the handler of stalls, a destructor; and those who
+    /// start them.
     count: usize,
     handles: Vec<JoinHandle<()>>,
-    /// Threads that let go of themselves before their handle was there.
-    left: Vec<ThreadId>,
-    /// Nobody lets go of itself any more.
-    kept: bool,
+    /// Threads that have ended, of which the handle is to be joined or has not been added yet.
+    ended: Vec<ThreadId>,
+}
+
+/// What becomes of a thread that ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// It lets go of itself.
+    #[default]
+    Open,
+    /// It is joined.
+    Closing,
+    /// Nobody joins it any more, and nobody keeps its handle.
+    Over,
 }
 
 thread_local! {
-    static LEAVER: Cell<Option<Leaver>> = const { Cell::new(None) };
+    static SELF: Cell<Option<Presence>> = const { Cell::new(None) };
 }
 
-/// Lets go of its thread when it is dropped.
-struct Leaver {
+/// Counts as a thread until it is dropped, and is the end of the one in whose [`SELF`] it lies.
+struct Presence {
     threads: Arc<Threads>,
     birth: Birth,
-    thread: ThreadId,
+    thread: Option<ThreadId>,
 }
-
-/// One thread, counted until this is dropped.
-struct Counted(Arc<Threads>);
 
 impl Threads {
     /// Starts a thread that runs `body`.
@@ -56,50 +65,58 @@ impl Threads {
         builder: thread::Builder,
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        let counted = self.count();
-        let threads = self.clone();
+        // Whoever waits for the count finds the handle.
+        let _starts = Presence::new(self);
+        let presence = Presence::new(self);
         let handle = builder.spawn(move || {
-            LEAVER.set(Some(Leaver::here(threads)));
-            let _counted = counted;
+            presence.settle();
             body();
         })?;
         drop(self.add(handle));
         Ok(())
     }
 
-    fn count(self: &Arc<Self>) -> Counted {
-        self.state.lock().count += 1;
-        Counted(self.clone())
-    }
-
-    /// Gives back the handle of a thread that has let go of itself.
+    /// Gives the handle back if nobody is to join it.
     fn add(&self, handle: JoinHandle<()>) -> Option<JoinHandle<()>> {
         let id = handle.thread().id();
         let mut state = self.state.lock();
-        if let Some(place) = state.left.iter().position(|left| *left == id) {
-            state.left.swap_remove(place);
-            return Some(handle);
+        match state.phase {
+            Phase::Open => match state.ended.iter().position(|ended| *ended == id) {
+                Some(place) => {
+                    state.ended.swap_remove(place);
+                    return Some(handle);
+                }
+                None => state.handles.push(handle),
+            },
+            Phase::Closing => state.handles.push(handle),
+            Phase::Over => return Some(handle),
         }
-        state.handles.push(handle);
         None
     }
 
-    /// The handle of a thread that is about to end and need not be joined.
-    fn leave(&self, id: ThreadId) -> Option<JoinHandle<()>> {
+    /// One thread less; if it has ended, its handle, unless that is to be joined.
+    fn leave(&self, ended: Option<ThreadId>) -> Option<JoinHandle<()>> {
         let mut state = self.state.lock();
-        if state.kept {
-            return None;
+        state.count -= 1;
+        match (ended, state.phase) {
+            (None, _) | (_, Phase::Over) => return None,
+            (Some(id), Phase::Open) => {
+                if let Some(place) = state.handles.iter().position(|handle| handle.thread().id() == id) {
+                    return Some(state.handles.swap_remove(place));
+                }
+                state.ended.push(id);
+            }
+            (Some(id), Phase::Closing) => state.ended.push(id),
         }
-        let place = state.handles.iter().position(|handle| handle.thread().id() == id);
-        if place.is_none() {
-            state.left.push(id);
-        }
-        place.map(|place| state.handles.swap_remove(place))
+        None
     }
 
     /// From here on threads are there to be joined.
-    pub(super) fn keep(&self) {
-        self.state.lock().kept = true;
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closing;
+        }
     }
 
     /// Waits until every thread has ended but for so many as are `loose`, until `deadline` at most; the number of those that
@@ -108,32 +125,42 @@ impl Threads {
         self.changed.wait_while(self.state.lock(), deadline, |state| state.count > loose()).count
     }
 
-    /// Their handles, to be joined.
+    /// The threads that have ended, to be joined. All others are let go.
     pub(super) fn take(&self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.state.lock().handles)
+        let (ended, others): (Vec<_>, Vec<_>) = {
+            let mut state = self.state.lock();
+            state.phase = Phase::Over;
+            let ids = std::mem::take(&mut state.ended);
+            let handles = std::mem::take(&mut state.handles).into_iter();
+            handles.partition(|handle| ids.contains(&handle.thread().id()))
+        };
+        drop(others);
+        ended
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.state.lock().count -= 1;
-        self.0.changed.notify_all();
+impl Presence {
+    fn new(threads: &Arc<Threads>) -> Self {
+        threads.state.lock().count += 1;
+        Presence { threads: threads.clone(), birth: Birth::now(), thread: None }
+    }
+
+    /// Is from here on that of the calling thread.
+    fn settle(mut self) {
+        self.thread = Some(thread::current().id());
+        SELF.set(Some(self));
     }
 }
 
-impl Leaver {
-    /// The calling thread's.
-    fn here(threads: Arc<Threads>) -> Self {
-        Leaver { threads, birth: Birth::now(), thread: thread::current().id() }
-    }
-}
-
-impl Drop for Leaver {
+impl Drop for Presence {
     fn drop(&mut self) {
         // In a child that was forked off here the handle, and whoever may have locked it, are the parent's.
-        if !self.birth.is_lost() {
-            drop(self.threads.leave(self.thread));
+        if self.birth.is_lost() {
+            return;
         }
+        let own = self.threads.leave(self.thread);
+        self.threads.changed.notify_all();
+        drop(own);
     }
 }
 
@@ -150,39 +177,73 @@ mod tests {
         thread
     }
 
+    /// As many threads as `handles`, none of which has ended yet as far as is known, and their ids.
+    fn started(handles: Vec<JoinHandle<()>>) -> (Threads, Vec<ThreadId>) {
+        let threads = Threads::default();
+        threads.state.lock().count = handles.len();
+        let ids = ids(&handles);
+        for handle in handles {
+            assert!(threads.add(handle).is_none());
+        }
+        (threads, ids)
+    }
+
     fn ids(handles: &[JoinHandle<()>]) -> Vec<ThreadId> {
         handles.iter().map(|handle| handle.thread().id()).collect()
     }
 
+    fn join(handles: Vec<JoinHandle<()>>) {
+        handles.into_iter().for_each(|handle| handle.join().unwrap());
+    }
+
     #[test]
-    fn a_thread_that_leaves_before_its_handle_is_there_is_not_joined() {
+    fn a_thread_that_ends_before_its_handle_is_there_is_not_joined() {
         let (threads, thread) = (Threads::default(), ended());
-        assert!(threads.leave(thread.thread().id()).is_none());
-        threads.add(thread).expect("given back").join().unwrap();
+        threads.state.lock().count = 1;
+        assert!(threads.leave(Some(thread.thread().id())).is_none());
+        join(vec![threads.add(thread).expect("given back")]);
         assert!(threads.take().is_empty());
     }
 
     #[test]
-    fn a_thread_that_leaves_takes_its_own_handle() {
-        let (threads, leaves, stays) = (Threads::default(), ended(), ended());
-        let (leaving, staying) = (leaves.thread().id(), stays.thread().id());
-        assert!(threads.add(leaves).is_none());
-        assert!(threads.add(stays).is_none());
-        threads.leave(leaving).expect("its own").join().unwrap();
+    fn a_thread_that_ends_takes_its_own_handle() {
+        let (threads, started_ids) = started(vec![ended(), ended()]);
+        join(vec![threads.leave(Some(started_ids[0])).expect("its own")]);
+        threads.close();
+        assert!(threads.leave(Some(started_ids[1])).is_none());
         let left = threads.take();
-        assert_eq!(ids(&left), [staying]);
-        left.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(ids(&left), started_ids[1..]);
+        join(left);
     }
 
     #[test]
-    fn a_thread_that_is_kept_is_joined() {
-        let (threads, thread) = (Threads::default(), ended());
-        let id = thread.thread().id();
-        assert!(threads.add(thread).is_none());
-        threads.keep();
-        assert!(threads.leave(id).is_none());
-        let kept = threads.take();
-        assert_eq!(ids(&kept), [id]);
-        kept.into_iter().for_each(|thread| thread.join().unwrap());
+    fn of_those_who_are_there_at_the_end_whoever_has_ended_is_joined() {
+        let (threads, started_ids) = started(vec![ended(), thread::spawn(|| ())]);
+        threads.close();
+        assert!(threads.leave(Some(started_ids[0])).is_none());
+        assert_eq!(threads.wait_until(Some(Instant::now()), || 0), 1);
+        let left = threads.take();
+        assert_eq!(ids(&left), started_ids[..1]);
+        join(left);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_kept_by_nobody() {
+        let (threads, _) = started(Vec::new());
+        threads.close();
+        assert!(threads.take().is_empty());
+        threads.state.lock().count = 1;
+        let late = ended();
+        assert!(threads.leave(Some(late.thread().id())).is_none());
+        join(vec![threads.add(late).expect("given back")]);
+        assert!(threads.state.lock().ended.is_empty());
+    }
+
+    #[test]
+    fn a_thread_that_the_system_refuses_is_not_counted() {
+        let threads = Arc::<Threads>::default();
+        drop(Presence::new(&threads));
+        assert_eq!(threads.state.lock().count, 0);
+        assert!(threads.state.lock().ended.is_empty());
     }
 }
