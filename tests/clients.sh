@@ -31,16 +31,7 @@ passed() { printf 'ok  %s\n' "$*"; }
 # same WHAT EXPECTED ACTUAL
 same() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; }
 
-install() {
-  local pair missing=()
-  for pair in nc:netcat-openbsd socat:socat curl:curl wrk:wrk; do
-    command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
-  done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  echo "installing ${missing[*]}"
-  (apt-get update && apt-get install -y --no-install-recommends "${missing[@]}") >"$scratch/apt" 2>&1 ||
-    fail "cannot install ${missing[*]}: $(tail -n 3 "$scratch/apt")"
-}
+install() { tests/install.sh nc:netcat-openbsd socat curl wrk; }
 
 # A pipe with a name that is open at both ends, so that neither opening it nor a writer that leaves ends anything:
 # `pipe` is its descriptor.

@@ -103,7 +103,7 @@ cat >"$results/judge" <<'JUDGE'
 model=$1 mutant=${2-}
 log="$results/${mutant:-$model}"
 status=0
-RUNTIME_MUTANT="$mutant" timeout 120 "$models" --exact "$model" >"$log.log" 2>&1 || status=$?
+RUNTIME_MUTANT="$mutant" timeout 600 "$models" --exact "$model" >"$log.log" 2>&1 || status=$?
 if [ -z "$mutant" ] && ! grep -q '^test result: ok. 1 passed' "$log.log"; then status=missing; fi
 echo "$status" >"$log.status"
 JUDGE
