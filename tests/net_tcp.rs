@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use runtime::io::{Interest, Ready};
 use runtime::net::{TcpListener, TcpSocket, TcpStream};
-use runtime_tests::{PATIENCE, multi, on_each, poll_once, settle, single, tcp_pair, waits, within};
+use runtime_tests::{PATIENCE, alone, multi, on_each, poll_once, settle, single, tcp_pair, waits, within};
 
-/// An address at which nobody listens.
-fn nobody() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// An address at which nobody listens. Whoever has the socket keeps it from others, and a process that is just being started
+/// and has a copy of it does not listen either.
+fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
 }
 
 #[test]
@@ -70,7 +74,8 @@ fn an_accept_waits_for_a_client() {
 #[test]
 fn connecting_to_nobody_is_refused() {
     on_each(|rt| {
-        let error = rt.block_on(TcpStream::connect(nobody())).unwrap_err();
+        let (_socket, addr) = nobody();
+        let error = rt.block_on(TcpStream::connect(addr)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     });
 }
@@ -81,7 +86,8 @@ fn every_address_is_tried_until_one_answers() {
         rt.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let addr = listener.local_addr().unwrap();
-            let stream = TcpStream::connect(&[nobody(), nobody(), addr][..]).await.unwrap();
+            let ((_one, nobody1), (_two, nobody2)) = (nobody(), nobody());
+            let stream = TcpStream::connect(&[nobody1, nobody2, addr][..]).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), addr);
         });
     });
@@ -97,18 +103,21 @@ fn no_address_at_all_is_an_error() {
 
 #[test]
 fn an_address_that_was_just_left_can_be_bound_again() {
-    on_each(|rt| {
-        rt.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let addr = listener.local_addr().unwrap();
-            let client = TcpStream::connect(addr).await.unwrap();
-            let (server, _) = listener.accept().await.unwrap();
-            // The side that closes first keeps the address in use for a while.
-            drop(server);
-            assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
-            drop(client);
-            drop(listener);
-            assert_eq!(TcpListener::bind(addr).await.unwrap().local_addr().unwrap(), addr);
+    // A process that another test is just starting has a copy of what is dropped here.
+    alone("net_tcp::an_address_that_was_just_left_can_be_bound_again", || {
+        on_each(|rt| {
+            rt.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let addr = listener.local_addr().unwrap();
+                let client = TcpStream::connect(addr).await.unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                // The side that closes first keeps the address in use for a while.
+                drop(server);
+                assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+                drop(client);
+                drop(listener);
+                assert_eq!(TcpListener::bind(addr).await.unwrap().local_addr().unwrap(), addr);
+            });
         });
     });
 }
