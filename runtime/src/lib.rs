@@ -63,6 +63,7 @@ mod loom;
 mod rng;
 mod thread_id;
 
+mod clocks;
 mod cpu;
 mod error;
 mod id;

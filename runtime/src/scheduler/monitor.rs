@@ -29,7 +29,6 @@
 
 mod alarm;
 mod bucket;
-mod clocks;
 mod rescue;
 mod sight;
 mod tick;

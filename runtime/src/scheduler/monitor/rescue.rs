@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::super::core::insist;
 use super::super::{Processor, Shared};
 use super::GRACE;
-use super::clocks::has_processor;
 use super::sight::starves;
+use crate::clocks::has_processor;
 use crate::cpu::{self, Mover};
 
 /// A poll that is younger than this may return by itself before a thread has started.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Flavor, Processor, Shared};
 use super::LOOK;
-use super::clocks::cpu_time;
 use crate::cell::name_of;
+use crate::clocks::cpu_time;
 use crate::context::{Stall, StallCause};
 use crate::id::TaskId;
 use crate::loom::atomic::Ordering;

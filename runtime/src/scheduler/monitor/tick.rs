@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 #[cfg(all(target_os = "linux", not(runtime_loom)))]
-use super::clocks;
+use crate::clocks;
 
 /// The time from now to the tick nearest to `after` from now. The same time, where ticks are not known or further apart.
 #[cfg(all(target_os = "linux", not(runtime_loom)))]

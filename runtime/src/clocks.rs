@@ -2,13 +2,13 @@
 //!
 //! Through the C library: rustix finds the kernel's own code for it by itself, and crashes where a program runs under
 //! valgrind, which hides that.
-#![cfg_attr(not(runtime_loom), expect(unsafe_code, reason = "the C library's function has no safe form"))]
+#![cfg_attr(unix, expect(unsafe_code, reason = "the C library's function has no safe form"))]
 
 use std::time::Duration;
 
 /// How much processor time the thread has used; `None` if it has ended, or the system does not say.
 #[cfg(all(target_os = "linux", not(runtime_loom)))]
-pub(super) fn cpu_time(thread: u32) -> Option<Duration> {
+pub(crate) fn cpu_time(thread: u32) -> Option<Duration> {
     /// `CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK` of Linux: scheduled time, of one thread.
     const OF_THREAD: i32 = 2 | 4;
 
@@ -16,23 +16,24 @@ pub(super) fn cpu_time(thread: u32) -> Option<Duration> {
     read((!thread << 3) | OF_THREAD)
 }
 
-/// The time on a clock; `None` if there is none.
-#[cfg(all(target_os = "linux", not(runtime_loom)))]
-pub(super) fn read(clock: libc::clockid_t) -> Option<Duration> {
+/// The time on a clock; `None` if there is none. May be called in a signal handler.
+#[cfg(unix)]
+#[cfg_attr(any(not(target_os = "linux"), runtime_loom), allow(dead_code, reason = "for signals only"))]
+pub(crate) fn read(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec to write to; a clock that does not exist is an error.
     let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).ok()?;
-    (error == 0).then(|| Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs()))
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
+    (error == 0).then(|| Duration::new(seconds, nanos))
 }
 
 #[cfg(not(all(target_os = "linux", not(runtime_loom))))]
-pub(super) fn cpu_time(_: u32) -> Option<Duration> {
+pub(crate) fn cpu_time(_: u32) -> Option<Duration> {
     None
 }
 
 /// True if the thread runs, and does not only wait for a processor: the system counts what it uses, also on one that is stopped.
-pub(super) fn has_processor(thread: u32) -> bool {
+pub(crate) fn has_processor(thread: u32) -> bool {
     let before = cpu_time(thread);
     before != cpu_time(thread)
 }
