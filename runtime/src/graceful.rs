@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::error::Error;
 use crate::handle::install;
 use crate::promise::{self, Promise};
 use crate::runtime::{Builder, start};
-use crate::signal::{Registration, Signal, SignalKind};
+use crate::signal::{Asked, Registration, Signal, SignalKind};
 use crate::time::timeout;
 
 /// The token that is cancelled when the process is asked to end: by the first `SIGINT` or `SIGTERM`, in a program with
@@ -71,26 +70,27 @@ pub fn main<F: Future>(builder: Builder, grace: Duration, body: F) -> F::Output 
 /// What asks a process to end. The first one is heard here.
 struct Signals([(SignalKind, Signal); 2]);
 
-/// What the system calls for them. The second one ends the process from there, whatever else the process is doing.
+/// What the system calls for them. A second one, if it is not at the same moment, ends the process from there, whatever
+/// else the process is doing.
 struct Handlers {
-    armed: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     _registered: [Arc<Registration>; 2],
 }
 
 impl Handlers {
-    /// Ends the process with the next signal, also if none has come.
+    /// Ends the process with the next signal, also if none has come; but not with one that comes with the first.
     fn end_with_the_next(&self) {
-        self.armed.store(true, Ordering::Relaxed);
+        self.asked.before_all();
     }
 }
 
 impl Signals {
     fn new() -> io::Result<(Self, Handlers)> {
-        let armed = Arc::new(AtomicBool::new(false));
-        let listen = |kind| Ok::<_, io::Error>((kind, Signal::armed(kind, armed.clone())?));
+        let asked = Arc::new(Asked::default());
+        let listen = |kind| Ok::<_, io::Error>((kind, Signal::ending(kind, asked.clone())?));
         let signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
         let registered = signals.each_ref().map(|(_, signal)| signal.registration());
-        Ok((Signals(signals), Handlers { armed, _registered: registered }))
+        Ok((Signals(signals), Handlers { asked, _registered: registered }))
     }
 
     /// Waits for the first signal, cancels the token, and says which signal it was, or why it hears none.

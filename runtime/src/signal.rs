@@ -23,18 +23,20 @@
 //! A child hears a signal only if it listens itself, and its parent hears nothing of it. One that nobody listens to does
 //! nothing there; in the child of a program with `graceful` it ends the child.
 
+#[cfg(feature = "macros")]
+mod asked;
 mod kind;
 mod register;
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-#[cfg(feature = "macros")]
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use crate::io::{AsyncFd, Interest};
 
+#[cfg(feature = "macros")]
+pub(crate) use asked::Asked;
 pub use kind::SignalKind;
 pub(crate) use register::Registration;
 
@@ -97,10 +99,10 @@ impl Signal {
         self.registration.clone()
     }
 
-    /// A listener whose signal ends the process on the spot if it finds `armed` set; the first one sets it.
+    /// A listener whose signal ends the process on the spot if it asks for that again.
     #[cfg(feature = "macros")]
-    pub(crate) fn armed(kind: SignalKind, armed: Arc<AtomicBool>) -> io::Result<Self> {
-        Signal::listen(|socket| Registration::armed(kind, socket, armed))
+    pub(crate) fn ending(kind: SignalKind, asked: Arc<Asked>) -> io::Result<Self> {
+        Signal::listen(|socket| Registration::ending(kind, socket, asked))
     }
 
     /// Waits for the signal. Signals that came since the last call, or since the beginning, are heard as one.

@@ -9,14 +9,16 @@ use std::io;
 use std::os::unix::net::UnixStream;
 #[cfg(feature = "macros")]
 use std::sync::Arc;
-#[cfg(feature = "macros")]
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::net::{SendFlags, send};
 use signal_hook_registry::{FORBIDDEN, SigId, register, unregister};
 
 use super::SignalKind;
+#[cfg(feature = "macros")]
+use super::asked::Asked;
+#[cfg(feature = "macros")]
+use crate::clocks;
 
 /// A handler, taken out when this is dropped.
 #[derive(Debug)]
@@ -38,10 +40,10 @@ impl Registration {
         Ok(Registration(id))
     }
 
-    /// As [`new`](Self::new), but a signal that finds `armed` set ends the process on the spot, with the code that shells
-    /// give for a program that a signal ended. The first one sets it.
+    /// As [`new`](Self::new), but a signal that asks again ends the process on the spot, with the code that shells give for
+    /// a program that a signal ended.
     #[cfg(feature = "macros")]
-    pub(super) fn armed(kind: SignalKind, socket: UnixStream, armed: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(super) fn ending(kind: SignalKind, socket: UnixStream, asked: Arc<Asked>) -> io::Result<Self> {
         let number = allowed(kind)?;
         let process = listens(number);
         let handler = move || {
@@ -50,14 +52,13 @@ impl Registration {
                 return;
             }
             // In a child that does not listen nobody would hear the first one.
-            // ORDERING: Relaxed, the flag publishes nothing.
-            if !is_here || armed.swap(true, Ordering::Relaxed) {
+            if !is_here || clocks::read(libc::CLOCK_MONOTONIC).is_none_or(|now| asked.asks_again(now)) {
                 // SAFETY: `_exit` may be called in a handler; it runs no code of the process.
                 unsafe { libc::_exit(kind.exit_code()) };
             }
             write(&socket);
         };
-        // SAFETY: as above, and an atomic swap, and `_exit`.
+        // SAFETY: as above, and an atomic exchange, a look at a clock that POSIX allows as well, and `_exit`.
         let id = unsafe { register(number, handler) }?;
         Ok(Registration(id))
     }
