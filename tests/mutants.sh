@@ -61,6 +61,7 @@ stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_
 stir_without_fence            scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_the_monitor_falls_asleep_is_seen
 monitor_sleeps_without_fence  scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_the_monitor_falls_asleep_is_seen
 quiet_without_fence           scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen
+nobody_is_called_beside       scheduler::models::monitor::a_task_that_relies_on_a_search_that_is_stuck_is_run_by_who_is_called_beside_it
 quiet_without_second_look     scheduler::monitor::alarm::models::a_worker_that_is_taken_up_while_another_stops_the_timer_is_seen
 tell_without_fence            scheduler::monitor::alarm::models::what_is_kept_is_news_to_a_worker_that_parks_meanwhile
 timer_says_when_after_asking  scheduler::monitor::alarm::news::models::what_is_told_while_the_timer_is_set_is_not_late

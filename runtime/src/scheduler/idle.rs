@@ -197,7 +197,8 @@ impl Idle {
 
     /// As [`notify`](Self::notify), also if somebody searches already.
     pub(super) fn notify_beside(&self) -> Option<usize> {
-        self.take(Prefer::Manned, Count::OneMoreSearcher)
+        let count = if mutant!("nobody_is_called_beside") { Count::Searcher } else { Count::OneMoreSearcher };
+        self.take(Prefer::Manned, count)
     }
 
     /// Takes one sleeper out of the bitmap without counting it; the caller runs in its place. Never a spare one, which

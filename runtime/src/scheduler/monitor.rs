@@ -45,6 +45,8 @@ use crate::loom::lock::Mutex;
 use crate::loom::mutant;
 
 use alarm::Alarm;
+#[cfg(all(test, runtime_loom))]
+pub(super) use rescue::look_twice_at_stuck;
 use sight::Sights;
 use watch::{Next, Watch};
 

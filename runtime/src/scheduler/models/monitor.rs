@@ -1,5 +1,7 @@
 //! The scheduler and its monitor: what nobody passes on shows as a deadlock.
 
+use super::super::idle::Prefer;
+use super::super::monitor::look_twice_at_stuck;
 use super::*;
 use crate::cell::models::block_on;
 
@@ -49,6 +51,24 @@ fn a_task_that_is_passed_on_meets_a_worker_that_falls_asleep() {
         ::loom::explore();
         shared.look_as_monitor();
         block_on(parent).unwrap();
+    });
+}
+
+/// A worker that counts as searching goes no further, and a task is submitted while the other worker falls asleep.
+#[test]
+fn a_task_that_relies_on_a_search_that_is_stuck_is_run_by_who_is_called_beside_it() {
+    model(2, 0, |shared| {
+        ::loom::stop_exploring();
+        let stuck = shared.idle.claim(Prefer::Vacant).expect("nobody runs yet");
+        block_on(spawn(shared, async {})).unwrap();
+        assert!(shared.idle.search(stuck));
+        ::loom::explore();
+        let task = spawn(shared, async {});
+        look_twice_at_stuck(shared, stuck);
+        block_on(task).unwrap();
+        ::loom::stop_exploring();
+        shared.park(stuck, true);
+        ::loom::explore();
     });
 }
 

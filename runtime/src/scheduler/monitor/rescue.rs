@@ -40,6 +40,17 @@ pub(super) struct Rescue {
     fetched: Option<(u64, u32)>,
 }
 
+/// Two looks of a monitor that finds the worker stuck in both.
+#[cfg(all(test, any(target_os = "linux", runtime_loom)))]
+pub(in super::super) fn look_twice_at_stuck(shared: &'static Shared, worker: usize) {
+    let mut rescue = Rescue::default();
+    for _ in 0..2 {
+        rescue.begin();
+        rescue.stuck(worker, true);
+        rescue.end(shared, 1, Instant::now());
+    }
+}
+
 impl Rescue {
     pub(super) fn begin(&mut self) {
         (self.stuck, self.moved) = (0, false);
@@ -213,12 +224,7 @@ mod tests {
         sits_down();
         let (runnable, _task) = cell::new(async {}, shared, (), Location::caller());
         shared.injector.push(runnable);
-        let mut rescue = Rescue::default();
-        for _ in 0..2 {
-            rescue.begin();
-            rescue.stuck(0, true);
-            rescue.end(shared, 1, Instant::now());
-        }
+        look_twice_at_stuck(shared, 0);
     }
 
     #[test]
