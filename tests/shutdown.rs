@@ -1,5 +1,6 @@
 //! After a runtime is gone everything it had is dropped once, every handle resolves, and nothing was waited for in vain.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -657,6 +658,73 @@ fn the_report_names_the_task_whose_poll_does_not_return() {
         assert_eq!(report.stuck[0].id, task.id());
         drop(proceed);
         task.wait().unwrap();
+    });
+}
+
+/// A task that calls `block` in the middle of its poll is stuck in the report, and nobody else is. `block` is to call the first
+/// function when the shutdown may begin, and the second one to be stuck.
+fn is_stuck_in(block: fn(&dyn Fn(), &dyn Fn())) {
+    within(PATIENCE, move || {
+        let rt = multi(2);
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Mutex::new(may_go_on);
+        let task = rt.spawn(async move {
+            block(&|| entered.send(()).unwrap(), &|| _ = may_go_on.lock().recv());
+        });
+        begun.recv().unwrap();
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        let stuck: Vec<_> = report.stuck.iter().map(|stuck| stuck.id).collect();
+        assert_eq!((stuck, report.cancelled), (vec![task.id()], 0));
+        drop(proceed);
+        task.wait().unwrap();
+    });
+}
+
+#[test]
+fn the_report_names_a_task_that_has_left_its_worker_to_others() {
+    is_stuck_in(|begin, wait| {
+        runtime::task::block_in_place(|| {
+            begin();
+            wait();
+        });
+    });
+    is_stuck_in(|begin, wait| {
+        runtime::block_on(async {
+            begin();
+            wait();
+        });
+    });
+}
+
+#[test]
+fn the_report_names_a_task_that_has_come_back_and_found_no_worker() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).monitor(false).build().unwrap();
+        let gate = Arc::new(Barrier::new(2));
+        let (entered, begun) = mpsc::channel();
+        let (proceed, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Arc::new(Mutex::new(may_go_on));
+        let comes_back = {
+            let (gate, may_go_on, entered) = (gate.clone(), may_go_on.clone(), entered.clone());
+            rt.spawn(async move {
+                runtime::task::block_in_place(|| gate.wait());
+                entered.send(()).unwrap();
+                let _ = may_go_on.lock().recv();
+            })
+        };
+        let has_the_worker = rt.spawn(async move {
+            gate.wait();
+            entered.send(()).unwrap();
+            let _ = may_go_on.lock().recv();
+        });
+        (0..2).for_each(|_| begun.recv().unwrap());
+        let report = promptly(|| rt.shutdown(Duration::ZERO));
+        let stuck: HashSet<_> = report.stuck.iter().map(|stuck| stuck.id).collect();
+        assert_eq!((stuck, report.cancelled), (HashSet::from([comes_back.id(), has_the_worker.id()]), 0));
+        drop(proceed);
+        comes_back.wait().unwrap();
+        has_the_worker.wait().unwrap();
     });
 }
 

@@ -131,8 +131,8 @@ impl Runtime {
     ///
     /// Tasks and blocking jobs have `grace` to finish, and may spawn others meanwhile, as may whoever else
     /// [stands](Self::enter) in the runtime; tasks and blocking jobs from outside are refused. The grace is over when
-    /// nothing is left. Then tasks that wait are dropped where they stand. Whatever has not returned a second later, be it a poll, a job, a
-    /// hook or the handler of stalls, is reported and its thread left behind.
+    /// nothing is left. Then tasks that wait are dropped where they stand. Whatever has not returned a second later, be it a
+    /// poll, a job, a hook, the handler of stalls or the destructor of a thread-local, is reported and its thread left behind.
     ///
     /// Inside async code it cannot wait: the grace is none, and the report knows of nothing stuck.
     pub fn shutdown(mut self, grace: Duration) -> ShutdownReport {

@@ -64,6 +64,7 @@ use crate::context::{Ambient, Executor, Host, Job, Role};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::fork::Birth;
+use crate::id::TaskId;
 use crate::inherit::{self, Values};
 use crate::loom;
 use crate::loom::atomic::{AtomicU8, AtomicU64, Ordering, fence};
@@ -146,6 +147,8 @@ struct Life {
     guests: usize,
     /// Threads inside `block_on` that wait for the one worker of a current-thread runtime.
     queue: Vec<loom::Arc<Parker>>,
+    /// Tasks in the middle of a poll whose threads do something else meanwhile.
+    interrupted: Vec<TaskId>,
 }
 
 /// How a runtime comes by its threads.

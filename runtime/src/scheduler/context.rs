@@ -10,6 +10,7 @@ use super::core::Core;
 use super::guest::Signals;
 use super::throttle::Throttle;
 use crate::driver::Precise;
+use crate::id::TaskId;
 use crate::loom::{Arc, local};
 use crate::parker::Parker;
 use crate::whereabouts::Whereabouts;
@@ -32,6 +33,8 @@ pub(super) struct Context {
     pub(super) batches: Cell<bool>,
     /// The current poll goes on without a worker, and holds a virtual clock until its end.
     pub(super) holds: Cell<bool>,
+    /// The task of the current poll, if it goes on without a worker: it is noted as interrupted until then.
+    pub(super) unseated: Cell<Option<TaskId>>,
     /// Holds of a virtual clock by what is on this thread's stack: polls of futures of `block_on`, blocking code.
     pub(super) stacked_holds: Cell<usize>,
     /// Of the futures given to `block_on` for this runtime on this thread's stack.
@@ -57,6 +60,7 @@ impl Context {
             polled: Cell::new(false),
             batches: Cell::new(false),
             holds: Cell::new(false),
+            unseated: Cell::new(None),
             stacked_holds: Cell::new(0),
             roots: RefCell::default(),
             precise: OnceCell::new(),

@@ -268,10 +268,8 @@ fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Out
     context::find(shared, |context| {
         let context = context.expect("the thread is in the runtime");
         if shared.flavor == Flavor::CurrentThread {
-            let polled = context.polled_task();
-            let output = drive(context, future);
-            context.polls_again(polled);
-            return output;
+            let _interrupted = Interrupted::by(context);
+            return drive(context, future);
         }
         // A virtual clock stands still whenever the task could go on: until the future's own hold is there, and from its
         // last poll, however that ends, until the task has a worker again, or a hold for the rest of its poll.
@@ -361,19 +359,71 @@ pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
 /// Calls `f` while another thread has this one's worker.
 fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
     context::with(|context| {
-        let _back = context.and_then(|context| Some(Back(context, context.leave_for_blocking()?)));
+        let _back = context.and_then(Back::after_blocking);
         call(f)
     })
 }
 
 /// Comes back from blocking code, however that ends: what the poll does after that, if only to unwind, is its worker's.
-struct Back<'a>(&'a Context, Left);
+struct Back<'a> {
+    context: &'a Context,
+    /// The poll goes on when the thread has come back.
+    _interrupted: Interrupted<'a>,
+}
+
+impl<'a> Back<'a> {
+    /// Leaves the worker, if the thread has one that somebody else can run.
+    fn after_blocking(context: &'a Context) -> Option<Self> {
+        if context.keeps_worker() || context.core.borrow().is_none() {
+            return None;
+        }
+        let back = Back { context, _interrupted: Interrupted::by(context) };
+        context.leave_seat();
+        context.shared.offer_work();
+        Some(back)
+    }
+}
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         // A child that was forked off in there may unwind to where it ends, and takes no worker along.
-        if !(self.0.shared.is_lost() && std::thread::panicking()) {
-            self.0.come_back(self.1);
+        if !(self.context.shared.is_lost() && std::thread::panicking()) {
+            self.context.come_back();
+        }
+    }
+}
+
+/// The poll, if any, that this thread was in the middle of when it began to do something else; noted until it goes on.
+struct Interrupted<'a> {
+    context: &'a Context,
+    polled: Option<Polled>,
+    /// It was not noted before: the calls around this one may have interrupted it already.
+    noted: bool,
+}
+
+impl<'a> Interrupted<'a> {
+    fn by(context: &'a Context) -> Self {
+        let polled = context.polled_task();
+        let noted = polled.is_some_and(|(task, _)| context.shared.interrupted(task));
+        Interrupted { context, polled, noted }
+    }
+}
+
+impl Drop for Interrupted<'_> {
+    fn drop(&mut self) {
+        let Some((task, location)) = self.polled else { return };
+        // In a child the poll ends soon, and the note is the parent's.
+        if self.context.shared.is_lost() {
+            return;
+        }
+        let core = self.context.core.borrow();
+        match core.as_ref() {
+            Some(core) => self.context.own(core).stats.enter(task, location),
+            // No worker shows it: it is noted until it is over.
+            None => self.context.unseated.set(Some(task)),
+        }
+        if self.noted && core.is_some() {
+            self.context.shared.goes_on(task);
         }
     }
 }
@@ -384,10 +434,6 @@ fn call<R>(f: impl FnOnce() -> R) -> R {
     let _free = BudgetGuard::unconstrained();
     f()
 }
-
-/// What a thread was doing when it left its worker: the task it was polling.
-#[derive(Clone, Copy)]
-struct Left(Option<Polled>);
 
 impl Context {
     /// The one worker of a current-thread runtime is this thread's while the future is polled.
@@ -432,23 +478,11 @@ impl Context {
         }
     }
 
-    /// Leaves the worker, if this thread has one, to another thread.
-    fn leave_for_blocking(&self) -> Option<Left> {
-        if self.shared.flavor != Flavor::MultiThread || self.core.borrow().is_none() {
-            return None;
-        }
-        let left = Left(self.polled_task());
-        self.leave_seat();
-        self.shared.offer_work();
-        Some(left)
-    }
-
-    /// Goes on with the poll that blocking code interrupted.
-    fn come_back(&self, left: Left) {
+    /// Comes back from blocking code.
+    fn come_back(&self) {
         self.shared.forbid_return();
         // With luck the worker, or another, is free again; otherwise this poll ends without one.
         let back = if self.guest { self.enter_as_guest() } else { self.reoccupy() };
-        self.polls_again(left.0);
         if !back && !self.holds.replace(true) {
             self.shared.hold();
         }
@@ -459,13 +493,6 @@ impl Context {
         let core = self.core.borrow();
         let stats = &self.own(core.as_ref()?).stats;
         Some((stats.current()?, stats.location()?))
-    }
-
-    /// The poll of that task goes on with whatever worker this thread has now.
-    fn polls_again(&self, polled: Option<Polled>) {
-        if let (Some((task, location)), Some(core)) = (polled, self.core.borrow().as_ref()) {
-            self.own(core).stats.enter(task, location);
-        }
     }
 
     /// Takes a sleeping worker for this thread to run; true if it has one.

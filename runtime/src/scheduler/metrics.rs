@@ -100,9 +100,19 @@ impl Snapshot {
 }
 
 impl Shared {
-    /// The tasks that are being polled at this moment.
+    /// The tasks that are being polled at this moment, or would be, if they did not block in a way that leaves their worker
+    /// to others.
     pub(crate) fn polling(&self) -> Vec<TaskId> {
-        self.reach().iter().filter_map(|processor| processor.stats.current()).collect()
+        // The lock is kept: whoever is interrupted is noted there before its worker forgets it.
+        let life = self.life.lock();
+        let mut polling = life.interrupted.clone();
+        for task in self.reach().iter().filter_map(|processor| processor.stats.current()) {
+            // The one worker of a current-thread runtime stays with a poll that waits, and may show it as well.
+            if !polling.contains(&task) {
+                polling.push(task);
+            }
+        }
+        polling
     }
 
     /// Figures of this moment; each is exact, together they are not of one instant. What is counted is counted since this

@@ -7,6 +7,7 @@ use super::virtual_clock::Held;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
 use crate::error::Error;
+use crate::id::TaskId;
 use crate::loom::atomic::{Ordering, fence};
 use crate::loom::{Arc, mutant};
 use crate::parker::Parker;
@@ -109,6 +110,24 @@ impl Shared {
         // Once more, now that nobody may rely on this thread: if the system refuses another, the tasks have to know.
         if !self.is_stopping() {
             self.offer_work();
+        }
+    }
+
+    /// The thread that polls the task does something else in the middle of that; false if it did so already.
+    pub(super) fn interrupted(&self, task: TaskId) -> bool {
+        let interrupted = &mut self.life.lock().interrupted;
+        let new = !interrupted.contains(&task);
+        if new {
+            interrupted.push(task);
+        }
+        new
+    }
+
+    /// The poll of the task goes on.
+    pub(super) fn goes_on(&self, task: TaskId) {
+        let interrupted = &mut self.life.lock().interrupted;
+        if let Some(place) = interrupted.iter().position(|other| *other == task) {
+            interrupted.swap_remove(place);
         }
     }
 

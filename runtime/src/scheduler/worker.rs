@@ -183,6 +183,9 @@ impl Context {
             if self.holds.take() {
                 self.shared.release();
             }
+            if let Some(task) = self.unseated.take() {
+                self.shared.goes_on(task);
+            }
             self.shared.remote.completed.fetch_add(u64::from(completed), Ordering::Relaxed);
         }
     }
