@@ -5,6 +5,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+use crate::clocks;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::lock::Mutex;
 use crate::loom::mutant;
@@ -12,18 +14,54 @@ use crate::loom::mutant;
 /// What stands in for an instant that the system's clock cannot express.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// Farther away than the system's clock has ticks apart.
+const FAR: u64 = 1_000_000_000;
+
 /// Instants before the process began are times as well, as far back as the system's clock goes.
 const PAST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-static BASE: LazyLock<Instant> = LazyLock::new(|| {
+/// The zero of all times of this process.
+struct Base {
+    instant: Instant,
+    /// What to add to what the system shows on its clock.
+    #[cfg(all(target_os = "linux", not(runtime_loom)))]
+    shift: Option<i64>,
+}
+
+static BASE: LazyLock<Base> = LazyLock::new(|| {
     let now = Instant::now();
     let lengths = std::iter::successors(Some(PAST), |past| Some(*past / 2)).take(40);
-    lengths.filter_map(|past| now.checked_sub(past)).next().unwrap_or(now)
+    let instant = lengths.filter_map(|past| now.checked_sub(past)).next().unwrap_or(now);
+    Base {
+        instant,
+        #[cfg(all(target_os = "linux", not(runtime_loom)))]
+        shift: shift(now.saturating_duration_since(instant)),
+    }
 });
+
+/// The shift by which the clock shows a little less than the time, which was `time` a moment ago.
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+fn shift(time: Duration) -> Option<i64> {
+    let shown = clocks::read(libc::CLOCK_MONOTONIC)?;
+    i64::try_from(i128::from(duration_to_ns(time)) - i128::from(duration_to_ns(shown))).ok()
+}
+
+/// The time of the last tick of the system's clock, some milliseconds ago: it costs a fifth of a look at the clock.
+#[cfg(all(target_os = "linux", not(runtime_loom)))]
+#[inline]
+fn last_tick() -> Option<u64> {
+    let shown = clocks::read(libc::CLOCK_MONOTONIC_COARSE)?;
+    duration_to_ns(shown).checked_add_signed(BASE.shift?)
+}
+
+#[cfg(not(all(target_os = "linux", not(runtime_loom))))]
+fn last_tick() -> Option<u64> {
+    None
+}
 
 /// The zero of all times of this process: some years before somebody first asked.
 pub(crate) fn base() -> Instant {
-    *BASE
+    BASE.instant
 }
 
 /// An instant as a time; zero before the base, and `u64::MAX`, which never comes, in the far future.
@@ -112,6 +150,22 @@ impl Clock {
         self.read().time()
     }
 
+    /// The time, or an earlier one, if that is enough to say that `deadline` has not come. Nearly all deadlines that are
+    /// looked at are far: those of timeouts.
+    ///
+    /// A system that was stopped may be late with its tick. Then a deadline that has come is [`FAR`] for that moment, and its
+    /// timer goes off at once.
+    #[inline]
+    pub(crate) fn now_or_before(&self, deadline: u64) -> u64 {
+        match last_tick() {
+            // ORDERING: Acquire, as in `read`.
+            Some(tick) if deadline.saturating_sub(tick) > FAR && !self.is_virtual.load(Ordering::Acquire) => {
+                tick
+            }
+            _ => self.now(),
+        }
+    }
+
     /// As [`now`](Self::now), for whoever may not need the time.
     #[inline]
     pub(crate) fn read(&self) -> Reading {
@@ -184,6 +238,32 @@ mod tests {
     use super::*;
 
     const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000_000_000;
+
+    #[test]
+    fn a_far_deadline_may_be_compared_with_an_earlier_time() {
+        let clock = Clock::new();
+        let before = clock.now();
+        let seen = clock.now_or_before(before + YEAR);
+        assert!(seen <= clock.now());
+        assert!(before.saturating_sub(seen) < FAR, "{before} {seen}");
+    }
+
+    #[test]
+    fn a_near_deadline_is_compared_with_the_time() {
+        let clock = Clock::new();
+        for deadline in [0, clock.now(), clock.now() + FAR / 2] {
+            let before = clock.now();
+            assert!(clock.now_or_before(deadline) >= before);
+        }
+    }
+
+    #[test]
+    fn a_stopped_clock_has_no_earlier_time() {
+        let clock = Clock::new();
+        clock.pause();
+        clock.advance_by(YEAR);
+        assert_eq!(clock.now_or_before(u64::MAX), clock.now());
+    }
 
     #[test]
     fn a_stopped_clock_stands_still_and_is_moved_by_hand() {

@@ -76,6 +76,15 @@ pub(crate) fn clock_now() -> u64 {
     read_clock().time()
 }
 
+/// As [`clock_now`], or a time before that is as good for a look whether `deadline` has come.
+#[inline]
+pub(crate) fn clock_now_or_before(deadline: u64) -> u64 {
+    match scheduler::entered() {
+        Some(shared) => shared.driver().clock().now_or_before(deadline),
+        None => clock_now(),
+    }
+}
+
 /// As [`clock_now`], for whoever may not need the time.
 #[inline]
 pub(crate) fn read_clock() -> Reading {

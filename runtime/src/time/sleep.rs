@@ -153,7 +153,7 @@ impl Sleep {
             }
             State::Armed(..) => {}
         }
-        let now = handle::clock_now();
+        let now = handle::clock_now_or_before(self.deadline);
         if now >= self.deadline {
             self.disarm();
             self.state = State::Done;
