@@ -47,6 +47,7 @@ pub(crate) use register::Registration;
 #[must_use = "a listener that is dropped at once hears nothing"]
 pub struct Signal {
     socket: AsyncFd<UnixStream>,
+    #[cfg_attr(not(feature = "macros"), expect(dead_code, reason = "it goes with the listener"))]
     registration: Arc<Registration>,
 }
 
