@@ -246,6 +246,25 @@ fn a_sleep_that_nobody_has_polled_can_be_given_another_deadline() {
     });
 }
 
+/// The timer may go off a little later than it has to, so that others go off with it. A deadline that is between the two is
+/// no reason to wake the task, which would set it again in each poll.
+#[test]
+fn a_sleep_that_waits_and_is_given_a_later_deadline_wakes_nobody() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (count, waker) = CountingWaker::new();
+            let deadline = time::now() + HOUR;
+            let mut sleep = time::sleep_until(deadline);
+            for later in [Duration::ZERO, NS, MS, HOUR] {
+                Pin::new(&mut sleep).reset(deadline + later);
+                assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker)).is_pending());
+                Pin::new(&mut sleep).reset(deadline + later);
+                assert_eq!(count.wakes(), 0, "{later:?} later");
+            }
+        });
+    });
+}
+
 #[test]
 fn a_thread_that_stands_in_no_runtime_can_make_and_await_timers() {
     within(PATIENCE, || {
@@ -953,6 +972,20 @@ fn missed_ticks_come_in_a_burst_by_default() {
 #[test]
 fn missed_ticks_delay_those_that_follow_if_asked() {
     assert_eq!(taken_with(MissedTickBehavior::Delay), [0, 350, 450, 550, 650, 750]);
+}
+
+/// As many as fit into what the system makes late by itself.
+#[test]
+fn missed_ticks_of_a_short_period_come_once_if_those_that_follow_are_to_be_delayed() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().current_thread().start_paused(true).build().unwrap();
+        rt.block_on(async {
+            let begin = time::now();
+            let mut interval = time::interval(MS);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            assert_eq!(ticks(&mut interval, begin, &[0, 4, 0, 0]).await, [0, 4, 5, 6]);
+        });
+    });
 }
 
 #[test]

@@ -51,6 +51,9 @@ pub enum MissedTickBehavior {
     #[default]
     Burst,
     /// Ticks once, and counts the period from there.
+    ///
+    /// A tick that is late by 5 milliseconds or less, and by less than a period, counts as one in time: so late is what the
+    /// system makes of a timer under load, and the ticks that follow stay where they are.
     Delay,
     /// Ticks once, and goes on at the next time that it would have ticked anyway.
     Skip,
@@ -96,7 +99,7 @@ impl Interval {
         let now = handle::clock_now();
         let late = now.saturating_sub(due);
         match self.behavior {
-            MissedTickBehavior::Delay if late > NEGLIGIBLE => now.saturating_add(period),
+            MissedTickBehavior::Delay if late > NEGLIGIBLE || late >= period => now.saturating_add(period),
             // The first that is still to come; one that is due right now is missed.
             MissedTickBehavior::Skip if late >= period => now.saturating_add(period - late % period),
             _ => next,

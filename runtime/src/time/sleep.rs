@@ -100,7 +100,7 @@ impl Sleep {
     /// Gives it another deadline; before or after it was ready, earlier or later.
     ///
     /// A task that waits for it need not poll it again for that: it is woken at the new deadline, or before. A later
-    /// deadline costs next to nothing.
+    /// deadline, or the same one again, costs next to nothing and wakes nobody.
     ///
     /// ```
     /// use std::{pin::Pin, time::Duration};
@@ -119,12 +119,14 @@ impl Sleep {
     }
 
     pub(super) fn set(&mut self, deadline: u64) {
+        let is_later = deadline >= self.deadline;
         self.deadline = deadline;
         match self.state {
             State::Idle => {}
             State::New(_) | State::Done => self.state = State::Idle,
-            // The timer goes off before that. Then the task looks at the deadline and waits on.
-            State::Armed(_, armed) if armed.deadline <= deadline => {}
+            // The timer goes off before that, or not after it by more than the slack of the deadline it had. In the former
+            // case the task looks at the deadline and waits on.
+            State::Armed(_, armed) if is_later || armed.deadline <= deadline => {}
             State::Armed(driver, armed) => {
                 self.state = State::Idle;
                 // The task polls, and arms it where it stands: on its own runtime, which may not be this thread's.
