@@ -18,13 +18,13 @@ use runtime::net::{TcpListener, TcpStream};
 use runtime::signal::{SignalKind, signal};
 use runtime::{BlockingPool, Error, Runtime, When};
 use runtime_tests::{
-    Gate, PATIENCE, armed_here, child, child_command, is_child, multi, on_each, poll_once, promptly, waits,
-    within,
+    Gate, PATIENCE, alone, armed_here, child, child_command, is_child, multi, on_each, poll_once, promptly,
+    single, waits, watched, within,
 };
 
-/// Runs `body` in a child, on the one thread that it has; the child ends with it.
+/// Begins `body` in a child, on the one thread that it has; the child ends with it. Returns the child's number.
 #[track_caller]
-fn in_child(body: impl FnOnce()) {
+fn begin_in_child(body: impl FnOnce()) -> libc::pid_t {
     // SAFETY: the child calls what a program would that does not know of threads, which is what is tested here.
     match unsafe { libc::fork() } {
         -1 => panic!("no child: {}", std::io::Error::last_os_error()),
@@ -35,13 +35,23 @@ fn in_child(body: impl FnOnce()) {
             // SAFETY: ends this process, without the destructors that are the parent's.
             unsafe { libc::_exit(i32::from(!ended)) };
         }
-        child => {
-            let mut status = 0;
-            // SAFETY: a child of this process, and a place for its status.
-            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-            assert_eq!(status, 0, "the child's status: 256 for a panic, 14 for a hang");
-        }
+        child => child,
     }
+}
+
+/// How the child has ended.
+#[track_caller]
+fn end_of(child: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: a child of this process, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status
+}
+
+/// Runs `body` in a child, on the one thread that it has; the child ends with it.
+#[track_caller]
+fn in_child(body: impl FnOnce()) {
+    assert_eq!(end_of(begin_in_child(body)), 0, "the child's status: 256 for a panic, 14 for a hang");
 }
 
 #[track_caller]
@@ -206,6 +216,27 @@ fn what_the_child_drops_does_not_disturb_the_parent() {
             other.write_all(b"x").await.unwrap();
             assert_eq!(wait.await.unwrap().unwrap(), 1);
             sleep.take().unwrap().await;
+        });
+    });
+}
+
+#[test]
+fn what_a_child_has_as_well_is_not_watched_any_more_when_the_parent_drops_it() {
+    alone("what_a_child_has_as_well_is_not_watched_any_more_when_the_parent_drops_it", || {
+        single().block_on(async {
+            let (one, _other) = UnixStream::pair().unwrap();
+            assert!(poll_once(pin!(one.read(&mut [0]))).await.is_pending());
+            let before = watched();
+            let child = begin_in_child(|| {
+                // SAFETY: waits for a signal, which ends the child.
+                unsafe { libc::pause() };
+            });
+            drop(one);
+            let after = watched();
+            // SAFETY: a child of this process, for which nobody has waited.
+            assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+            end_of(child);
+            assert_eq!(after, before - 1);
         });
     });
 }

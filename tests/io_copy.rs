@@ -71,6 +71,8 @@ impl AsyncRead for Source {
 struct Sink {
     bytes: Vec<u8>,
     piece: usize,
+    /// It says that it took so many bytes more than it did.
+    boast: usize,
     /// After so many bytes it fails.
     room: usize,
     flushed: usize,
@@ -79,7 +81,7 @@ struct Sink {
 
 impl Sink {
     fn new(piece: usize) -> Self {
-        Sink { bytes: Vec::new(), piece, room: usize::MAX, flushed: 0, shutdowns: 0 }
+        Sink { bytes: Vec::new(), piece, boast: 0, room: usize::MAX, flushed: 0, shutdowns: 0 }
     }
 }
 
@@ -90,7 +92,7 @@ impl AsyncWrite for Sink {
         }
         let count = buf.len().min(self.piece);
         self.bytes.extend_from_slice(&buf[..count]);
-        Poll::Ready(Ok(count))
+        Poll::Ready(Ok(count + self.boast))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -223,6 +225,15 @@ fn a_writer_that_takes_nothing_is_an_error() {
     let (mut source, mut sink) = (Source::new(b"abc", End::Eof), Sink::new(0));
     let error = rt.block_on(copy(&mut source, &mut sink)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WriteZero);
+}
+
+#[test]
+fn a_writer_that_says_that_it_took_more_than_there_was_is_an_error() {
+    let rt = single();
+    let (mut source, mut sink) = (Source::new(b"abc", End::Eof), Sink::new(usize::MAX));
+    sink.boast = 1;
+    let error = rt.block_on(copy(&mut source, &mut sink)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
 }
 
 #[test]

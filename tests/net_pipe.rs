@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::process::{Child, Command, Stdio};
 
+use runtime::io::Interest;
 use runtime::net::unix::pipe::{Receiver, Sender, pipe};
 use runtime_tests::{on_each, poll_once, single, waits};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, mknodat, open};
@@ -114,6 +115,20 @@ fn a_sender_waits_while_the_pipe_is_full_and_goes_on_after_a_read() {
             receiver.read_exact(&mut vec![0; filled]).await.unwrap();
             writing.await.unwrap().unwrap();
             assert_eq!(read_to_end(&receiver).await, b"last");
+        });
+    });
+}
+
+#[test]
+fn a_sender_is_told_that_nobody_reads_any_more() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (sender, receiver) = pipe().unwrap();
+            fill(&sender);
+            let ready = runtime::spawn(async move { sender.ready(Interest::WRITABLE).await.unwrap() });
+            assert!(waits(&ready).await);
+            drop(receiver);
+            assert!(ready.await.unwrap().is_write_closed());
         });
     });
 }

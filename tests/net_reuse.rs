@@ -1,7 +1,6 @@
 //! A descriptor's number says nothing of whose it is: an event never reaches the next owner, nor is it lost to another.
 #![expect(unsafe_code, reason = "makes a descriptor of a socket behind its back")]
 
-use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use runtime::Runtime;
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpStream};
-use runtime_tests::{Counts, alone, on_each, poll_once, settle, single, tcp_pair, waits};
+use runtime_tests::{Counts, alone, on_each, poll_once, settle, single, tcp_pair, waits, watched};
 
 fn std_pair() -> (StdStream, StdStream) {
     let (one, other) = StdStream::pair().unwrap();
@@ -269,13 +268,6 @@ fn connections_that_come_at_once_go_to_all_who_accept() {
             assert_eq!(accepted, expected);
         });
     });
-}
-
-/// How many descriptors epoll watches in this process.
-fn watched() -> usize {
-    let infos = fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(Result::ok);
-    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
-    texts.map(|text| text.lines().filter(|line| line.starts_with("tfd:")).count()).sum()
 }
 
 #[test]

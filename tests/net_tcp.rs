@@ -1,10 +1,12 @@
 //! TCP listeners, streams and sockets do what those of std do, without blocking.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -287,6 +289,24 @@ fn more_buffers_than_the_system_takes_are_written_in_part() {
     });
 }
 
+/// More than the system takes in one call, which would move nothing then, as at the end.
+#[test]
+fn empty_buffers_before_a_full_one_are_passed_over() {
+    let rt = single();
+    rt.block_on(async {
+        let (client, server) = tcp_pair().await.unwrap();
+        let mut parts = vec![IoSlice::new(b""); 3_000];
+        parts.push(IoSlice::new(b"xy"));
+        assert_eq!(client.write_vectored(&parts).await.unwrap(), 2);
+        server.readable().await.unwrap();
+        let (mut empty, mut full) = (vec![[0; 0]; 3_000], [0; 2]);
+        let mut parts: Vec<_> = empty.iter_mut().map(|part| IoSliceMut::new(part)).collect();
+        parts.push(IoSliceMut::new(&mut full));
+        assert_eq!(server.try_read_vectored(&mut parts).unwrap(), 2);
+        assert_eq!(&full, b"xy");
+    });
+}
+
 #[test]
 fn an_empty_buffer_is_never_waited_for() {
     let rt = single();
@@ -294,6 +314,8 @@ fn an_empty_buffer_is_never_waited_for() {
         let (client, _server) = tcp_pair().await.unwrap();
         assert_eq!(client.read(&mut []).await.unwrap(), 0);
         assert_eq!(client.try_read(&mut []).unwrap(), 0);
+        assert_eq!(client.peek(&mut []).await.unwrap(), 0);
+        assert!(poll_fn(|cx| Poll::Ready(client.poll_peek(cx, &mut []))).await.is_ready());
         assert_eq!(client.write(&[]).await.unwrap(), 0);
         assert_eq!(client.write_vectored(&[]).await.unwrap(), 0);
         client.read_exact(&mut []).await.unwrap();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use runtime::io::Interest;
@@ -305,6 +305,24 @@ fn a_send_that_waits_for_room_is_woken_once_for_its_next_try_however_often_it_is
         }
         time::advance(Duration::from_secs(1)).await;
         assert_eq!(counts.wakes(), 2);
+    });
+}
+
+#[test]
+fn a_send_that_need_not_wait_leaves_the_one_that_waits_its_next_try() {
+    let rt = Runtime::builder().current_thread().start_paused(true).build().unwrap();
+    rt.block_on(async {
+        let (place, other) = (Place::new(), Place::new());
+        let _slow = UnixDatagram::bind(&place.0).unwrap();
+        let _quick = UnixDatagram::bind(&other.0).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        while sender.try_send_to(b"full", &place.0).is_ok() {}
+        let (counts, waker) = CountingWaker::new();
+        assert!(sender.poll_send_to(&mut Context::from_waker(&waker), b"last", &place.0).is_pending());
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(sender.poll_send_to(&mut noop, b"first", &other.0).is_ready());
+        time::advance(Duration::from_secs(1)).await;
+        assert_eq!(counts.wakes(), 1);
     });
 }
 

@@ -92,7 +92,7 @@ done <<<"$operations"
 
 # Where a kernel has no epoll_pwait2, or a sandbox refuses it, the server waits with epoll_wait.
 export RUNTIME_BENCH_NO_MONITOR=1
-for error in ENOSYS EPERM; do
+for error in ENOSYS EPERM EACCES; do
   inject=(-e "inject=epoll_pwait2:error=$error")
   trace "$scratch/refused" ours 1 200 echo 1 2000
   awk -v error="$error" '

@@ -21,6 +21,9 @@ pub(crate) const LOST: &str =
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
+/// This process has forked, or was forked off.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
 /// What else is to be done in a child, in a place for each [`Who`].
 static IN_CHILD: [OnceLock<fn()>; 2] = [const { OnceLock::new() }; 2];
 static REGISTERED: AtomicBool = AtomicBool::new(false);
@@ -60,20 +63,34 @@ pub(crate) fn watch(who: Who, in_child: fn()) {
     }
 }
 
+/// Another process may have descriptors of what this one has opened.
+///
+/// ORDERING: Relaxed, a fork that another thread makes meanwhile may as well come a moment later.
+pub(crate) fn has_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
 fn notice() {
-    if !REGISTERED.load(Ordering::Relaxed) && !REGISTERED.swap(true, Ordering::Relaxed) {
+    // Those who come at the same time register twice, which does no harm: one who did not wait for the other could fork
+    // before it has.
+    if !REGISTERED.load(Ordering::Relaxed) {
         register();
+        REGISTERED.store(true, Ordering::Relaxed);
     }
 }
 
 fn register() {
+    extern "C" fn parent() {
+        FORKED.store(true, Ordering::Relaxed);
+    }
     extern "C" fn child() {
+        FORKED.store(true, Ordering::Relaxed);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         IN_CHILD.iter().filter_map(OnceLock::get).for_each(|in_child| in_child());
     }
-    // SAFETY: the handler is a function of this library, which is never unloaded while the handler is registered.
-    // For want of memory it is not registered, and children are not noticed.
-    let _ = unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    // SAFETY: the handlers are functions of this library, which is never unloaded while they are registered.
+    // For want of memory they are not registered, and children are not noticed.
+    let _ = unsafe { libc::pthread_atfork(None, Some(parent), Some(child)) };
 }
 
 /// The child of a `culprit` that forked came back from it, and would go on with what its parent goes on with. There is nobody

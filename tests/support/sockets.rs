@@ -1,9 +1,9 @@
 //! Connections for tests, and tests that need the process's descriptors, limits or signals for themselves.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::Poll;
+use std::{fs, io};
 
 use runtime::Task;
 use runtime::net::{TcpListener, TcpStream};
@@ -57,4 +57,14 @@ pub fn alone(test: &str, body: impl FnOnce()) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
     assert!(text(&output.stdout).contains("1 passed"), "no test is called {test}");
+}
+
+/// How many descriptors epoll watches in this process.
+///
+/// # Panics
+/// If the system does not say.
+pub fn watched() -> usize {
+    let infos = fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(Result::ok);
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+    texts.map(|text| text.lines().filter(|line| line.starts_with("tfd:")).count()).sum()
 }

@@ -25,6 +25,11 @@ impl Again {
         }
     }
 
+    /// True if it wakes somebody later.
+    pub(crate) fn is_set(&self) -> bool {
+        self.armed.is_some()
+    }
+
     pub(super) fn forget(&mut self) {
         if let Some((driver, armed)) = self.armed.take() {
             driver.timers().disarm(armed);

@@ -145,6 +145,10 @@ impl Pipe {
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
+                if count > self.end - self.begin {
+                    let more = "the writer says that it has written more than it was given";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, more)));
+                }
                 self.begin += count;
                 self.copied += count as u64;
                 self.unflushed = true;

@@ -22,6 +22,7 @@ use super::rest::Rest;
 use crate::coop;
 use crate::driver::{Key, Registration, Seen, readiness};
 use crate::error::Error;
+use crate::fork;
 use crate::handle;
 use crate::loom::lock::Mutex;
 
@@ -158,7 +159,7 @@ impl<T: AsFd> Evented<T> {
 
     fn unlink(&mut self) {
         if let Some(link) = self.link.take() {
-            let other_descriptors = *self.foreign.get_mut();
+            let other_descriptors = *self.foreign.get_mut() || fork::has_forked();
             link.remove(self.get_ref().as_fd(), other_descriptors);
         }
     }

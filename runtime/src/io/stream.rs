@@ -7,6 +7,7 @@ mod calls;
 pub(crate) mod poll;
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::{Deref, Range};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
@@ -92,6 +93,9 @@ pub(crate) async fn read_to_end<S: ByteStream>(stream: &S, buf: &mut Vec<u8>) ->
 }
 
 pub(crate) async fn peek<S: ByteStream<Calls = Sockets>>(stream: &S, buf: &mut [u8]) -> io::Result<usize> {
+    if buf.is_empty() {
+        return Ok(0);
+    }
     // Never a transfer: what was seen is still there.
     stream.evented().io(Direction::Read, |io| Sockets::look(io, buf)).await
 }
@@ -101,6 +105,9 @@ pub(crate) fn poll_peek<S: ByteStream<Calls = Sockets>>(
     cx: &mut Context<'_>,
     buf: &mut [u8],
 ) -> Poll<io::Result<usize>> {
+    if buf.is_empty() {
+        return Poll::Ready(Ok(0));
+    }
     stream.evented().poll_io(cx, Direction::Read, |io| Sockets::look(io, buf))
 }
 
@@ -112,11 +119,11 @@ pub(crate) fn try_read<S: ByteStream>(stream: &S, buf: &mut [u8]) -> io::Result<
 }
 
 pub(crate) fn try_read_vectored<S: ByteStream>(stream: &S, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    let most = bufs.len().min(MOST_SLICES);
-    if bufs[..most].iter().all(|buf| buf.is_empty()) {
+    let part = part(bufs);
+    if part.is_empty() {
         return Ok(0);
     }
-    stream.evented().try_io(Direction::Read, |io| S::Calls::scatter(io, &mut bufs[..most]))
+    stream.evented().try_io(Direction::Read, |io| S::Calls::scatter(io, &mut bufs[part.clone()]))
 }
 
 // --- sending ---
@@ -163,8 +170,14 @@ pub(crate) fn try_write_vectored<S: ByteStream>(stream: &S, bufs: &[IoSlice<'_>]
 
 /// As many slices as one call takes, and how much they hold.
 fn cut<'a, 'b>(bufs: &'a [IoSlice<'b>]) -> (&'a [IoSlice<'b>], usize) {
-    let bufs = &bufs[..bufs.len().min(MOST_SLICES)];
+    let bufs = &bufs[part(bufs)];
     (bufs, bufs.iter().map(|buf| buf.len()).sum())
+}
+
+/// Which slices one call takes: those from the first that is not empty, because a call that moves nothing looks like an end.
+fn part(bufs: &[impl Deref<Target = [u8]>]) -> Range<usize> {
+    let begin = bufs.iter().position(|buf| !buf.is_empty()).unwrap_or(bufs.len());
+    begin..bufs.len().min(begin + MOST_SLICES)
 }
 
 /// A write of fewer bytes than this has left no room; none has where that cannot be said.

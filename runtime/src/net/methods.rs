@@ -181,6 +181,10 @@ macro_rules! shutdown_methods {
 /// `ready`, for streams and halves.
 macro_rules! ready_methods {
     () => {
+        crate::net::methods::ready_methods!(|ready| ready);
+    };
+    // With what more is known of what the system says.
+    (|$ready:ident| $told:expr) => {
         /// Waits until the object is ready for any of `interest`. A hint: another task may be quicker.
         ///
         /// # Cancellation
@@ -189,8 +193,8 @@ macro_rules! ready_methods {
         /// # Errors
         /// If the object cannot be watched, or the runtime that watches it was shut down.
         pub async fn ready(&self, interest: crate::io::Interest) -> std::io::Result<crate::io::Ready> {
-            let readiness = crate::io::stream::ByteStream::evented(self).ready(interest).await?;
-            Ok(readiness.ready)
+            let $ready = crate::io::stream::ByteStream::evented(self).ready(interest).await?.ready;
+            Ok($told)
         }
     };
 }

@@ -204,9 +204,12 @@ impl UdpSocket {
     }
 }
 
+/// The system takes an `int`, which a greater number would be cut to; it cuts this one to what it allows.
+const MOST: usize = i32::MAX as usize;
+
 /// An option: how to read it and how to set it.
 macro_rules! options {
-    ($($(#[$attr:meta])* $get:ident, $set:ident: $ty:ty => $inner_get:ident, $inner_set:ident, $what:literal;)*) => {
+    ($($(#[$attr:meta])* $get:ident, $set:ident: $ty:ty $(, up to $most:expr)? => $inner_get:ident, $inner_set:ident, $what:literal;)*) => {
         impl UdpSocket {$(
             #[doc = concat!("Reads ", $what, ".")]
             ///
@@ -223,6 +226,7 @@ macro_rules! options {
             /// Those of the system.
             $(#[$attr])*
             pub fn $set(&self, value: $ty) -> io::Result<()> {
+                $(let value = value.min($most);)?
                 SockRef::from(self.io.get_ref()).$inner_set(value)
             }
         )*}
@@ -245,9 +249,9 @@ options! {
     #[cfg(target_os = "linux")]
     tclass_v6, set_tclass_v6: u32 => tclass_v6, set_tclass_v6,
         "the traffic class of IPv6 messages (`IPV6_TCLASS`)";
-    send_buffer_size, set_send_buffer_size: usize => send_buffer_size, set_send_buffer_size,
+    send_buffer_size, set_send_buffer_size: usize, up to MOST => send_buffer_size, set_send_buffer_size,
         "how much the system keeps of what was sent, in bytes, of which Linux sets the double (`SO_SNDBUF`)";
-    recv_buffer_size, set_recv_buffer_size: usize => recv_buffer_size, set_recv_buffer_size,
+    recv_buffer_size, set_recv_buffer_size: usize, up to MOST => recv_buffer_size, set_recv_buffer_size,
         "how much the system keeps until it is received, in bytes, of which Linux sets the double (`SO_RCVBUF`)";
 }
 

@@ -137,13 +137,14 @@ impl Poller {
     fn wait_raw(&self, room: *mut libc::epoll_event, timeout: Option<Duration>) -> io::Result<usize> {
         if !self.coarse.load(Ordering::Relaxed) {
             match self.wait_fine(room, timeout) {
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-                    self.coarse.store(true, Ordering::Relaxed);
-                }
+                // Whatever it says: a sandbox may refuse a call with any error.
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
-        self.wait_coarse(room, timeout)
+        let count = self.wait_coarse(room, timeout)?;
+        self.coarse.store(true, Ordering::Relaxed);
+        Ok(count)
     }
 
     fn wait_fine(&self, room: *mut libc::epoll_event, timeout: Option<Duration>) -> io::Result<usize> {

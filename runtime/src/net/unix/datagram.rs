@@ -42,15 +42,17 @@ const FULL: Duration = Duration::from_millis(2);
 /// ```
 pub struct UnixDatagram {
     io: Evented<net::UnixDatagram>,
-    /// Of the last caller of [`poll_send_to`](Self::poll_send_to).
+    /// Of the last caller of [`poll_send_to`](Self::poll_send_to) that waits.
     again: LastCaller,
 }
 
 struct LastCaller(Mutex<Again>);
 
 impl LastCaller {
-    fn replace(&self, again: Again) -> Again {
-        std::mem::replace(&mut *self.0.lock(), again)
+    fn replace(&self, again: Again) {
+        // Out of the lock: wakers are others' code.
+        let before = std::mem::replace(&mut *self.0.lock(), again);
+        drop(before);
     }
 }
 
@@ -147,7 +149,7 @@ impl UnixDatagram {
         poll_fn(|cx| self.io.poll_again(cx, &mut again, |io| send_to(io, buf, &addr))).await
     }
 
-    /// The same as [`send_to`](Self::send_to) by polling. Keeps the waker of the last caller only.
+    /// The same as [`send_to`](Self::send_to) by polling. Keeps the waker of the last caller that waits only.
     ///
     /// # Errors
     /// As for [`send_to`](Self::send_to).
@@ -158,10 +160,12 @@ impl UnixDatagram {
         path: impl AsRef<Path>,
     ) -> Poll<io::Result<usize>> {
         let addr = path_addr(path)?;
-        // Out of the lock meanwhile: wakers are others' code.
-        let mut again = self.again.replace(Again::after(FULL));
+        let mut again = Again::after(FULL);
         let sent = self.io.poll_again(cx, &mut again, |io| send_to(io, buf, &addr));
-        drop(self.again.replace(again));
+        // One that does not wait leaves the last that does alone.
+        if again.is_set() {
+            self.again.replace(again);
+        }
         sent
     }
 

@@ -36,7 +36,7 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::ioctl_fionbio;
 
 use crate::io::stream::{ByteStream, Pipes};
-use crate::io::{Evented, Interest};
+use crate::io::{Evented, Interest, Ready};
 use crate::net::methods::{io_methods, read_methods, ready_methods, write_methods};
 use crate::net::sys;
 
@@ -79,6 +79,8 @@ pub fn pipe() -> io::Result<(Sender, Receiver)> {
 }
 
 impl Sender {
+    // A pipe that nobody reads any more is one that has failed, as Linux says it.
+    ready_methods!(|ready| if ready.is_error() { ready | Ready::WRITE_CLOSED } else { ready });
     write_methods!();
 
     /// Polls for room to write. Keeps the waker of the last caller only.
@@ -91,6 +93,7 @@ impl Sender {
 }
 
 impl Receiver {
+    ready_methods!();
     read_methods!();
 
     /// Polls for something to read. Keeps the waker of the last caller only.
@@ -120,7 +123,6 @@ fn adopt(fd: OwnedFd, access: OFlags) -> io::Result<Evented<OwnedFd>> {
 macro_rules! end {
     ($end:ident, $access:expr) => {
         impl $end {
-            ready_methods!();
             io_methods!();
 
             /// Gives the descriptor in blocking mode, as a child process wants it for a standard stream.
