@@ -55,6 +55,7 @@ park_skips_second_look        scheduler::models::what_is_submitted_while_the_wor
 last_searcher_keeps_quiet     scheduler::models::the_last_searcher_passes_the_search_on
 next_slot_relaxed             scheduler::models::the_next_slot_gives_each_task_once
 core_taken_without_the_bit    scheduler::models::a_guest_and_a_submitter_meet_at_one_seat
+offer_is_deserted             scheduler::models::a_worker_that_is_offered_to_a_thread_that_ends_is_put_back
 guest_keeps_the_search        scheduler::models::the_worker_of_a_current_thread_is_notified_again_by_the_next_submitter
 late_wake_leaves_it           scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind
 stop_without_recheck          scheduler::models::a_wake_that_meets_the_shutdown_leaves_no_task_behind

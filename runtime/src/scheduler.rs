@@ -472,9 +472,14 @@ impl Shared {
 
     /// Puts the worker back that was to have a thread. The caller has to look at every source once more.
     fn never_started(&self, worker: usize) {
-        self.idle.set_manned(worker, false);
         self.processors[worker].seat.retract();
-        self.park(worker, true);
+        self.put_back(worker, true);
+    }
+
+    /// Announces that the worker, whose bit somebody has cleared, has no thread.
+    fn put_back(&self, worker: usize, searching: bool) {
+        self.idle.set_manned(worker, false);
+        self.park(worker, searching);
     }
 
     /// The system refused a thread: somebody else has to do the work, or the callers have to know.

@@ -14,6 +14,7 @@ use std::sync::Mutex as StdMutex;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::idle::Prefer;
 use super::*;
 use crate::cell::models::{Alone, Queue, Threads, block_on, join_all, start};
 use crate::context::{Job, Role, Stall};
@@ -291,6 +292,24 @@ fn a_guest_and_a_submitter_meet_at_one_seat() {
         let task = spawn(shared, async { 3 });
         assert_eq!(guest::block_on(shared, task).unwrap(), 3);
         other.join().unwrap();
+    });
+}
+
+/// The runtime stops: the worker's own thread has seen that a guest has its seat, and ends.
+#[test]
+fn a_worker_that_is_offered_to_a_thread_that_ends_is_put_back() {
+    model(1, 0, |shared| {
+        let (own, guest) = (Parker::new(), Parker::new());
+        let seat = &shared.processors[0].seat;
+        assert_eq!(shared.idle.claim(Prefer::Vacant), Some(0));
+        seat.put(seat.occupy(&own).unwrap().core);
+        let core = seat.borrow(&guest).unwrap().core;
+        let ending = thread::spawn(move || shared.desert(&own));
+        shared.idle.set_manned(0, seat.give_back(core));
+        shared.park(0, false);
+        shared.notify();
+        ending.join().unwrap();
+        assert!(shared.idle.calls_for_wake(), "it sleeps, and nobody searches");
     });
 }
 

@@ -184,15 +184,17 @@ impl<C> Seat<C> {
         inner.sleeper.is_some()
     }
 
-    /// The thread will not come back to sleep here.
-    pub(super) fn desert(&self, thread: &Arc<Parker>) {
+    /// The thread will not come back to sleep here. If the worker was offered to it meanwhile the bit is the caller's to set,
+    /// and the answer says whether the worker was counted as searching.
+    pub(super) fn desert(&self, thread: &Arc<Parker>) -> Option<bool> {
         let mut inner = self.inner.lock();
-        let Inner { sleeper, displaced, .. } = &mut *inner;
-        for place in [sleeper, displaced] {
-            if place.as_ref().is_some_and(|own| Arc::ptr_eq(own, thread)) {
-                *place = None;
-            }
+        let is_own = |place: &mut Arc<Parker>| Arc::ptr_eq(place, thread);
+        let _ = inner.displaced.take_if(is_own);
+        inner.sleeper.take_if(is_own)?;
+        if mutant!("offer_is_deserted") {
+            return None;
         }
+        inner.offer.take().map(|offer| offer == Offer::Search)
     }
 
     /// Offers the worker, whose bit the caller cleared and which it counted as searching, to its sleeper.

@@ -46,8 +46,8 @@ pub(super) fn main(shared: &'static Shared, worker: usize) {
         shared.offer_work();
         set_async(false);
     }
-    for processor in &shared.processors {
-        processor.seat.desert(&context.parker);
+    if shared.desert(&context.parker) {
+        shared.offer_work();
     }
     shared.runner_left();
 }
@@ -195,6 +195,19 @@ impl Shared {
     /// True if this thread runs a worker of this scheduler, or waits in it, at any depth of the stack.
     pub(crate) fn is_here(&self) -> bool {
         context::find(self, |context| context.is_some())
+    }
+
+    /// The thread will not come back to any worker. True if a guest has given one back meanwhile, and somebody has called this
+    /// thread for it: the caller has to look at every source once more.
+    pub(super) fn desert(&self, thread: &Arc<Parker>) -> bool {
+        let mut called = false;
+        for (worker, processor) in self.processors.iter().enumerate() {
+            if let Some(searching) = processor.seat.desert(thread) {
+                self.put_back(worker, searching);
+                called = true;
+            }
+        }
+        called
     }
 
     /// Wakes somebody if there is work, or a driver without a leader; called by whoever gives a worker up, while it still
