@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
-use runtime::Runtime;
+use runtime::{Promise, Runtime};
 use runtime_tests::{Counts, Gate, PATIENCE, multi, on_each, settle, single, within};
 
 #[test]
@@ -243,6 +243,38 @@ fn the_first_of_two_current_thread_runtimes_may_be_used_again_inside_the_second(
             second.block_on(async { again.block_on(async { runtime::spawn(async { 5 }).await.unwrap() }) })
         });
         assert_eq!(value, 5);
+    });
+}
+
+/// A thread of the one is lent to the other, and a task there waits in the first.
+#[test]
+fn a_wait_in_a_current_thread_runtime_leaves_the_worker_of_the_one_around_it() {
+    within(PATIENCE, || {
+        let first = single();
+        let again = first.handle();
+        let second = Arc::new(Runtime::builder().worker_threads(1).monitor(false).build().unwrap());
+        let here = thread::current().id();
+        let (done, is_done) = Promise::new();
+        let spawner = second.clone();
+        let spawner = thread::spawn(move || {
+            loop {
+                let again = again.clone();
+                let wait_here = move || again.block_on(runtime::spawn(async { 7 })).unwrap();
+                let task = spawner.spawn(async move { (thread::current().id() == here).then(wait_here) });
+                if let Some(value) = task.wait().unwrap() {
+                    return done.set_result(value).unwrap();
+                }
+            }
+        });
+        // Again and again, because a thread that finds no worker to run waits for no other.
+        let turns = async {
+            while !is_done.done() {
+                runtime::task::yield_now().await;
+            }
+        };
+        first.block_on(async { second.block_on(turns) });
+        assert_eq!(*is_done.wait().unwrap(), 7);
+        spawner.join().unwrap();
     });
 }
 

@@ -163,6 +163,30 @@ fn a_destructor_may_block_on_a_task_at_the_end() {
     });
 }
 
+/// On the thread that would have to end that task next.
+#[test]
+fn a_destructor_that_waits_for_a_task_behind_it_at_the_end_is_told_and_does_not_hang() {
+    within(PATIENCE, || {
+        let rt = single();
+        let (give, take) = mpsc::channel::<runtime::Task<()>>();
+        let (told, tells) = mpsc::channel();
+        let last = Last(Some(move || {
+            let task = take.recv().unwrap();
+            let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.wait()));
+            told.send(waited.is_err()).unwrap();
+        }));
+        let first = rt.spawn(async move {
+            let _last = last;
+            std::future::pending::<()>().await;
+        });
+        give.send(rt.spawn(std::future::pending())).unwrap();
+        rt.block_on(runtime_tests::settle());
+        drop(rt);
+        assert!(first.wait().is_err());
+        assert!(tells.recv().unwrap(), "it waited");
+    });
+}
+
 #[test]
 fn a_destructor_may_spawn_blocking_at_the_end() {
     with_destructor(|| drop(runtime::spawn_blocking(|| ())));

@@ -342,6 +342,38 @@ fn a_sleep_outside_of_every_runtime_leaves_the_clock_of_the_default_one_alone() 
     });
 }
 
+/// Its worker is somebody else's when it comes back, and no poll is there to end.
+#[test]
+fn a_waker_that_blocks_in_place_does_not_stop_the_clock_for_good() {
+    struct Blocks(Handle, Mutex<mpsc::Sender<mpsc::Sender<()>>>);
+    impl Wake for Blocks {
+        fn wake(self: Arc<Self>) {
+            let (began, has_begun) = mpsc::channel();
+            let (end, may_end) = mpsc::channel();
+            runtime::task::block_in_place(|| {
+                drop(self.0.spawn(async move {
+                    began.send(()).unwrap();
+                    let _ = may_end.recv();
+                }));
+                has_begun.recv().unwrap();
+            });
+            self.1.lock().send(end).unwrap();
+        }
+    }
+
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).start_paused(true).monitor(false).build().unwrap();
+        let (told, tells) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Blocks(rt.handle(), Mutex::new(told))));
+        let entered = rt.enter();
+        let _sleep = armed(SECOND, time::sleep, &waker);
+        drop(entered);
+        let later = rt.spawn(time::sleep(DAY));
+        drop(tells.recv().unwrap());
+        later.wait().unwrap();
+    });
+}
+
 #[test]
 fn the_clock_does_not_jump_while_a_blocking_job_runs() {
     on_each_paused(|rt| {

@@ -170,10 +170,10 @@ impl Drop for Root<'_> {
 }
 
 /// Sets the flag that this thread polls tasks, and puts it back.
-struct Async(bool);
+pub(super) struct Async(bool);
 
 impl Async {
-    fn set(on: bool) -> Self {
+    pub(super) fn set(on: bool) -> Self {
         Async(set_async(on))
     }
 }
@@ -269,7 +269,8 @@ fn nested<F: Future>(shared: &'static Shared, mut future: Pin<&mut F>) -> F::Out
         let context = context.expect("the thread is in the runtime");
         if shared.flavor == Flavor::CurrentThread {
             let _interrupted = Interrupted::by(context);
-            return drive(context, future);
+            // The innermost worker that this thread runs may be another runtime's.
+            return leave_worker(|| drive(context, future));
         }
         // A virtual clock stands still whenever the task could go on: until the future's own hold is there, and from its
         // last poll, however that ends, until the task has a worker again, or a hold for the rest of its poll.
@@ -368,7 +369,7 @@ fn leave_worker<R>(f: impl FnOnce() -> R) -> R {
 struct Back<'a> {
     context: &'a Context,
     /// The poll goes on when the thread has come back.
-    _interrupted: Interrupted<'a>,
+    interrupted: Interrupted<'a>,
 }
 
 impl<'a> Back<'a> {
@@ -377,7 +378,7 @@ impl<'a> Back<'a> {
         if context.keeps_worker() || context.core.borrow().is_none() {
             return None;
         }
-        let back = Back { context, _interrupted: Interrupted::by(context) };
+        let back = Back { context, interrupted: Interrupted::by(context) };
         context.leave_seat();
         context.shared.offer_work();
         Some(back)
@@ -388,7 +389,7 @@ impl Drop for Back<'_> {
     fn drop(&mut self) {
         // A child that was forked off in there may unwind to where it ends, and takes no worker along.
         if !(self.context.shared.is_lost() && std::thread::panicking()) {
-            self.context.come_back();
+            self.context.come_back(self.interrupted.polled.is_some());
         }
     }
 }
@@ -478,12 +479,13 @@ impl Context {
         }
     }
 
-    /// Comes back from blocking code.
-    fn come_back(&self) {
+    /// Comes back from blocking code, to a poll or, from a waker that the worker has called, to none.
+    fn come_back(&self, to_poll: bool) {
         self.shared.forbid_return();
         // With luck the worker, or another, is free again; otherwise this poll ends without one.
         let back = if self.guest { self.enter_as_guest() } else { self.reoccupy() };
-        if !back && !self.holds.replace(true) {
+        // What comes with the end of a poll would never let go of a hold that came without one.
+        if !back && to_poll && !self.holds.replace(true) {
             self.shared.hold();
         }
     }

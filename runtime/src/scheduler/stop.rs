@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::steal_one;
+use super::guest::Async;
 use super::virtual_clock::Held;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
@@ -206,6 +207,8 @@ impl Shared {
 
     fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>, error: &Error) -> usize {
         let mut failed = 0;
+        // A destructor that waits for another task here would wait for what this thread does after it.
+        let _async = Async::set(true);
         for runnable in runnables {
             runnable.fail(error.clone());
             // After its destructors, which belong to this runtime.
