@@ -1,12 +1,12 @@
 //! All of some tasks: `gather!`, `gather_all`, `gather_settled`, and what is left of the rest.
 
 use std::future::{Ready, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use runtime::{Task, gather, gather_all, gather_settled, spawn};
+use runtime::{Task, gather, gather_all, gather_settled, map_concurrent, spawn};
 use runtime_tests::{
     CountingWaker, Counts, Gate, PATIENCE, multi, on_each, poll_once, promptly, reports, settle, single,
     within,
@@ -192,6 +192,43 @@ fn a_panic_after_the_first_failure_is_reported_and_not_lost() {
         let report = received.recv_timeout(PATIENCE).expect("a report");
         assert!(format!("{report:?}").contains("second"), "{report:?}");
     });
+}
+
+/// The call has seen that the task ended, and is dropped before it is ready.
+#[test]
+fn a_panic_that_nobody_is_given_because_the_call_is_dropped_is_reported_once() {
+    type Call = Pin<Box<dyn Future<Output = ()>>>;
+    async fn work(panics: bool) {
+        if panics {
+            panic!("not given");
+        }
+        pending().await
+    }
+    let calls: [fn() -> Call; 5] = [
+        || Box::pin(async { drop(gather_all([false, true].map(|panics| spawn(work(panics)))).await) }),
+        || Box::pin(async { drop(gather_settled([false, true].map(|panics| spawn(work(panics)))).await) }),
+        || Box::pin(async { drop(gather!(work(false), work(true)).await) }),
+        || Box::pin(async { drop(map_concurrent([false, true], 2, work).await) }),
+        || Box::pin(async { drop(map_concurrent([false, true], 2, work).ordered().next().await) }),
+    ];
+    for (number, call) in calls.into_iter().enumerate() {
+        within(PATIENCE, move || {
+            let (handler, received) = reports();
+            let rt = runtime::Runtime::builder().current_thread().on_unobserved(handler).build().unwrap();
+            rt.block_on(async {
+                let mut call = call();
+                assert!(poll_once(call.as_mut()).await.is_pending());
+                settle().await;
+                assert!(poll_once(call.as_mut()).await.is_pending());
+                assert!(received.try_recv().is_err(), "call {number} may give it");
+                drop(call);
+                settle().await;
+            });
+            let report = received.try_recv().unwrap_or_else(|_| panic!("call {number} has lost it"));
+            assert!(format!("{report:?}").contains("not given"), "call {number}: {report:?}");
+            assert!(received.try_recv().is_err(), "call {number} tells it twice");
+        });
+    }
 }
 
 #[test]

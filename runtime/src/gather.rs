@@ -7,6 +7,7 @@ mod all;
 mod as_completed;
 mod board;
 mod crew;
+mod kept;
 mod map;
 mod settled;
 mod shield;

@@ -40,7 +40,7 @@ pub async fn waits<T>(task: &Task<T>) -> bool {
 }
 
 /// Polls once: what waits afterwards has left its waker, here and now and whatever other threads do.
-pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+pub async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 

@@ -1,9 +1,11 @@
 //! The values of all tasks, or the first failure.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::crew::Crew;
+use super::kept::Kept;
 use crate::cell::Task;
 use crate::error::Error;
 
@@ -18,11 +20,11 @@ use crate::error::Error;
 /// whatever the number of the other tasks.
 ///
 /// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; values that are there are dropped.
-/// - **Panic** of a task is its failure. One that comes after the first failure is reported as that of a detached task
-///   ([`Builder::on_unobserved`](crate::Builder::on_unobserved)).
+/// - **Panic** of a task is its failure. One that nobody is given, because it comes after the first failure or the call
+///   was dropped, is reported as that of a detached task ([`Builder::on_unobserved`](crate::Builder::on_unobserved)).
 ///
 /// # Errors
-/// The first failure in time.
+/// The first failure in time; of tasks that have ended before the call, that of the first argument.
 ///
 /// # Panics
 /// If it is polled after it was ready.
@@ -39,12 +41,11 @@ pub fn gather_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> GatherAll<T> {
 }
 
 /// The future of [`gather_all`].
-#[derive(Debug)]
 #[must_use = "dropping it cancels the tasks"]
 pub struct GatherAll<T> {
     crew: Crew<T>,
     values: Vec<Option<T>>,
-    failure: Option<Error>,
+    failure: Option<Kept<T>>,
     /// The result was given.
     done: bool,
 }
@@ -55,12 +56,12 @@ impl<T> GatherAll<T> {
     /// Ready once all tasks have ended; values go to their places until one fails.
     fn poll_values(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.failure.is_none() {
-            match ready!(self.crew.poll_next(cx)) {
+            match ready!(self.crew.poll_kept(cx)) {
                 None => return Poll::Ready(()),
-                Some((place, Ok(value))) => self.values[place] = Some(value),
-                Some((_, Err(error))) => {
+                Some((place, Kept::Output(Ok(value)))) => self.values[place] = Some(value),
+                Some((_, failure)) => {
                     self.crew.cancel();
-                    self.failure = Some(error);
+                    self.failure = Some(failure);
                 }
             }
         }
@@ -76,9 +77,16 @@ impl<T> Future for GatherAll<T> {
         ready!(self.poll_values(cx));
         self.done = true;
         let values = std::mem::take(&mut self.values);
-        Poll::Ready(match self.failure.take() {
-            Some(error) => Err(error),
+        Poll::Ready(match self.failure.take().map(Kept::give) {
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) => unreachable!("a failure is no value"),
             None => Ok(values.into_iter().map(|value| value.expect("each task has given a value")).collect()),
         })
+    }
+}
+
+impl<T> fmt::Debug for GatherAll<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatherAll").field("crew", &self.crew).finish_non_exhaustive()
     }
 }

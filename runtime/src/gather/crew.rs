@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use slab::Slab;
 
 use super::board::Board;
+use super::kept::Kept;
 use crate::cell::{AbortOnDrop, Task};
 use crate::coop::{self, BudgetGuard};
 use crate::error::Error;
@@ -76,6 +77,12 @@ impl<T> Crew<T> {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<T, Error>)>> {
         let ended = ready!(self.poll_ended(cx));
         Poll::Ready(ended.map(|(place, task)| (place, output(task))))
+    }
+
+    /// The same, for somebody who is going to give it away later.
+    pub(super) fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Kept<T>)>> {
+        let ended = ready!(self.poll_ended(cx));
+        Poll::Ready(ended.map(|(place, task)| (place, Kept::of(task))))
     }
 
     /// Ready once all have ended, without looking at what they gave: a panic among it is reported as one that nobody saw.

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::crew::Crew;
+use super::kept::Kept;
 use crate::error::Error;
 use crate::task::spawn_at;
 
@@ -55,7 +56,7 @@ where
 #[must_use = "futures do nothing unless awaited"]
 pub struct MapConcurrent<I, F, Fut: Future> {
     calls: Calls<I, F, Fut::Output>,
-    results: Vec<Option<Result<Fut::Output, Error>>>,
+    results: Vec<Option<Kept<Fut::Output>>>,
     /// They were given.
     done: bool,
 }
@@ -119,7 +120,7 @@ where
         assert!(!this.done, "map_concurrent was polled after it was ready");
         loop {
             this.calls.fill(0);
-            let next = ready!(this.calls.crew.poll_next(cx));
+            let next = ready!(this.calls.crew.poll_kept(cx));
             this.results.resize_with(this.calls.started, || None);
             match next {
                 Some((place, result)) => this.results[place] = Some(result),
@@ -128,7 +129,7 @@ where
         }
         this.done = true;
         let results = std::mem::take(&mut this.results);
-        Poll::Ready(results.into_iter().map(|result| result.expect("each call has ended")).collect())
+        Poll::Ready(results.into_iter().map(|result| result.expect("each call has ended").give()).collect())
     }
 }
 

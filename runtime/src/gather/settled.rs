@@ -1,9 +1,11 @@
 //! The results of all tasks, whatever they are.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::crew::Crew;
+use super::kept::Kept;
 use crate::cell::Task;
 use crate::error::Error;
 
@@ -13,7 +15,7 @@ use crate::error::Error;
 /// list. asyncio writes `gather(.., return_exceptions=True)`.
 ///
 /// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; results that are there are dropped.
-/// - **Panic** of a task is its result.
+/// - **Panic** of a task is its result. If the call is dropped before, it is reported as that of a detached task.
 ///
 /// # Panics
 /// If it is polled after it was ready.
@@ -32,11 +34,10 @@ pub fn gather_settled<T>(tasks: impl IntoIterator<Item = Task<T>>) -> GatherSett
 }
 
 /// The future of [`gather_settled`].
-#[derive(Debug)]
 #[must_use = "dropping it cancels the tasks"]
 pub struct GatherSettled<T> {
     crew: Crew<T>,
-    results: Vec<Option<Result<T, Error>>>,
+    results: Vec<Option<Kept<T>>>,
     /// They were given.
     done: bool,
 }
@@ -48,11 +49,17 @@ impl<T> Future for GatherSettled<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Result<T, Error>>> {
         assert!(!self.done, "gather_settled was polled after it was ready");
-        while let Some((place, result)) = ready!(self.crew.poll_next(cx)) {
+        while let Some((place, result)) = ready!(self.crew.poll_kept(cx)) {
             self.results[place] = Some(result);
         }
         self.done = true;
         let results = std::mem::take(&mut self.results);
-        Poll::Ready(results.into_iter().map(|result| result.expect("each task has ended")).collect())
+        Poll::Ready(results.into_iter().map(|result| result.expect("each task has ended").give()).collect())
+    }
+}
+
+impl<T> fmt::Debug for GatherSettled<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatherSettled").field("crew", &self.crew).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::kept::Kept;
 use crate::cell::AbortOnDrop;
 use crate::error::Error;
 
@@ -21,7 +22,7 @@ use crate::error::Error;
 /// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for; values that are there are dropped. So are
 ///   those that run when a later argument panics or leaves the function (`?`).
 /// - **Panic** of a future is its task's failure. One that comes after the first failure is reported as that of a
-///   detached task.
+///   detached task, as is one that was not given when the call is dropped.
 ///
 /// # Panics
 /// If it is polled after it was ready. At once, if the default runtime is needed and cannot be built.
@@ -41,7 +42,7 @@ macro_rules! gather {
 
 /// What [`gather!`](crate::gather) expands to.
 pub fn gather_tuple<T: Tasks>(tasks: T) -> Gather<T> {
-    Gather { members: tasks.into_members(), failure: None }
+    Gather { members: tasks.into_members(), failed: false }
 }
 
 /// A tuple of tasks, which are cancelled if a later argument of the macro panics or leaves the function.
@@ -63,7 +64,7 @@ pub trait Members {
     type Values;
 
     /// Ready once all have ended, or with a failure as soon as there is one.
-    fn poll_values(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+    fn poll_values(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>>;
 
     /// Asks all to stop.
     fn cancel(&self);
@@ -73,29 +74,29 @@ pub trait Members {
 
     /// The values, once all are there.
     fn take(&mut self) -> Self::Values;
+
+    /// The failure, if there was one.
+    fn failure(&mut self) -> Option<Error>;
 }
 
-/// A task, then its value.
+/// A task, then what it came to.
 pub struct Member<T> {
     task: Option<AbortOnDrop<T>>,
-    value: Option<T>,
+    kept: Option<Kept<T>>,
 }
 
 impl<T> Member<T> {
     fn new(task: AbortOnDrop<T>) -> Self {
-        Member { task: Some(task), value: None }
+        Member { task: Some(task), kept: None }
     }
 
-    fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         if let Some(task) = &mut self.task {
-            let result = ready!(Pin::new(task).poll(cx));
-            self.task = None;
-            self.value = Some(match result {
-                Ok(value) => value,
-                Err(error) => return Poll::Ready(Err(error)),
-            });
+            ready!(task.task().poll_done(cx));
+            self.kept = self.task.take().map(Kept::of);
         }
-        Poll::Ready(Ok(()))
+        let is_value = self.kept.as_ref().is_some_and(Kept::is_value);
+        Poll::Ready(if is_value { Ok(()) } else { Err(Failed) })
     }
 
     fn cancel(&self) {
@@ -113,15 +114,24 @@ impl<T> Member<T> {
     }
 
     fn take(&mut self) -> T {
-        self.value.take().expect("each task has given a value")
+        let value = self.kept.take().and_then(|kept| kept.give().ok());
+        value.expect("each task has given a value")
+    }
+
+    /// The failure, if it was this one's.
+    fn failure(&mut self) -> Option<Error> {
+        self.kept.take_if(|kept| !kept.is_value())?.give().err()
     }
 }
+
+/// One of the members has failed, and keeps it.
+pub struct Failed;
 
 /// The future of [`gather!`](crate::gather).
 #[must_use = "dropping it cancels the tasks"]
 pub struct Gather<T: Tasks> {
     members: T::Members,
-    failure: Option<Error>,
+    failed: bool,
 }
 
 impl<T: Tasks> Unpin for Gather<T> {}
@@ -130,17 +140,17 @@ impl<T: Tasks> Future for Gather<T> {
     type Output = Result<<T::Members as Members>::Values, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.failure.is_none() {
+        if !self.failed {
             match ready!(self.members.poll_values(cx)) {
                 Ok(()) => return Poll::Ready(Ok(self.members.take())),
-                Err(error) => {
+                Err(Failed) => {
                     self.members.cancel();
-                    self.failure = Some(error);
+                    self.failed = true;
                 }
             }
         }
         ready!(self.members.poll_gone(cx));
-        let failure = self.failure.take().expect("a failure came before");
+        let failure = self.members.failure().expect("a failure came before");
         Poll::Ready(Err(failure))
     }
 }
@@ -154,7 +164,7 @@ impl<T: Tasks> Drop for Gather<T> {
 
 impl<T: Tasks> fmt::Debug for Gather<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").field("failure", &self.failure).finish_non_exhaustive()
+        f.debug_struct("Gather").field("failed", &self.failed).finish_non_exhaustive()
     }
 }
 
@@ -174,14 +184,14 @@ macro_rules! tuples {
         impl<$($T),*> Members for ($(Member<$T>,)*) {
             type Values = ($($T,)*);
 
-            fn poll_values(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            fn poll_values(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
                 let ($($T,)*) = self;
                 let mut waiting = false;
                 $(
                     match $T.poll_value(cx) {
                         Poll::Pending => waiting = true,
                         Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Err(Failed)) => return Poll::Ready(Err(Failed)),
                     }
                 )*
                 if waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
@@ -202,6 +212,11 @@ macro_rules! tuples {
             fn take(&mut self) -> Self::Values {
                 let ($($T,)*) = self;
                 ($($T.take(),)*)
+            }
+
+            fn failure(&mut self) -> Option<Error> {
+                let ($($T,)*) = self;
+                None$(.or_else(|| $T.failure()))*
             }
         }
     };
@@ -229,7 +244,7 @@ impl Tasks for () {
 impl Members for () {
     type Values = ();
 
-    fn poll_values(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_values(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 
@@ -240,4 +255,8 @@ impl Members for () {
     }
 
     fn take(&mut self) {}
+
+    fn failure(&mut self) -> Option<Error> {
+        None
+    }
 }

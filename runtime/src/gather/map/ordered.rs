@@ -5,6 +5,7 @@ use std::fmt;
 use std::task::{Context, Poll, ready};
 
 use super::super::crew;
+use super::super::kept::Kept;
 use super::Calls;
 use crate::error::Error;
 
@@ -17,7 +18,7 @@ use crate::error::Error;
 pub struct MapOrdered<I, F, Fut: Future> {
     calls: Calls<I, F, Fut::Output>,
     /// The results from `given` on: `None` for those that are not there.
-    window: VecDeque<Option<Result<Fut::Output, Error>>>,
+    window: VecDeque<Option<Kept<Fut::Output>>>,
     /// How many of the window are there.
     kept: usize,
     given: usize,
@@ -51,9 +52,9 @@ where
             if let Some(Some(_)) = self.window.front() {
                 self.kept -= 1;
                 self.given += 1;
-                return Poll::Ready(self.window.pop_front().flatten());
+                return Poll::Ready(self.window.pop_front().flatten().map(Kept::give));
             }
-            match ready!(self.calls.crew.poll_next(cx)) {
+            match ready!(self.calls.crew.poll_kept(cx)) {
                 None => return Poll::Ready(None),
                 Some((place, result)) => {
                     self.window[place - self.given] = Some(result);
