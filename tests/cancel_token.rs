@@ -1,7 +1,7 @@
 //! A token asks everything below it to stop, at once, and leaves nothing behind.
 
 use std::future::{pending, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Wake, Waker};
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use runtime::CancelToken;
 use runtime::time::{now, sleep};
-use runtime_tests::{CountingWaker, Counts, PATIENCE, on_each, promptly, settle, within};
+use runtime_tests::{
+    CountingWaker, Counts, Gate, PATIENCE, on_each, poll_once, promptly, settle, single, within,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -346,5 +348,39 @@ fn a_plain_thread_and_another_executor_can_wait() {
         });
         token.cancel();
         waiter.join().unwrap();
+    });
+}
+
+/// Polled in one task that has spent its budget on the others before.
+#[test]
+fn values_that_are_there_are_not_lost_to_a_cancel_for_want_of_a_budget() {
+    const MANY: usize = 200;
+    single().block_on(async {
+        let token = CancelToken::new();
+        let gate = Gate::new();
+        let mut runs: Vec<_> = (0..MANY)
+            .map(|n| {
+                let passing = gate.clone();
+                let task = runtime::spawn(async move {
+                    passing.pass().await;
+                    n
+                });
+                Box::pin(token.clone().run_until_cancelled_owned(task))
+            })
+            .collect();
+        for run in &mut runs {
+            assert!(poll_once(run.as_mut()).await.is_pending());
+        }
+        gate.open();
+        settle().await;
+        token.cancel();
+        let given = poll_fn(|cx| {
+            let mut given = 0;
+            for run in &mut runs {
+                given += usize::from(matches!(run.as_mut().poll(cx), Poll::Ready(Some(Ok(_)))));
+            }
+            Poll::Ready(given)
+        });
+        assert_eq!(given.await, MANY);
     });
 }

@@ -1024,7 +1024,10 @@ fn a_panic_before_readiness_is_reported_if_the_caller_has_gone() {
         let (handler, received) = reports();
         let rt = runtime::Runtime::builder().current_thread().on_unobserved(handler).build().unwrap();
         let outcome: Outcome<()> = rt.block_on(task_group(|group| async move {
-            let mut start = Box::pin(group.start::<(), _>(|_ready| async { panic!("unready") }));
+            let mut start = Box::pin(group.start::<(), _>(|ready| async move {
+                let _ready = ready;
+                panic!("unready")
+            }));
             assert!(poll_once(start.as_mut()).await.is_pending());
             settle().await;
             drop(start);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::tree::Node;
-use crate::coop;
+use crate::coop::{self, BudgetGuard};
 use crate::promise;
 use crate::time::{Sleep, now, sleep_until};
 
@@ -140,8 +140,12 @@ impl<F: Future, W: CancelWait> Future for RunUntilCancelled<F, W> {
         if !std::mem::replace(this.begun, true) && this.wait.is_over() {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Some(output));
+        {
+            // A future that is ready and pending only for want of a budget would lose its value to the cancel.
+            let _unit = BudgetGuard::one_more();
+            if let Poll::Ready(output) = this.future.poll(cx) {
+                return Poll::Ready(Some(output));
+            }
         }
         // Looked at without the budget, which the future may use up each time.
         if this.wait.is_over() {

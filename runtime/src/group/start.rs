@@ -100,7 +100,8 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
-        let (promise, mut ready) = Promise::new();
+        // The panic that breaks it is told by itself.
+        let (promise, mut ready) = Promise::inner();
         let early = Arc::new(Early { stage: Mutex::new(Stage::Waiting), shared: self.shared.clone() });
         let divert: Divert<E> = {
             let (ready, early) = (ready.clone(), early.clone());
