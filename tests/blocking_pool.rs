@@ -275,9 +275,9 @@ fn the_shutdown_of_the_runtime_fails_the_jobs_that_wait() {
         let (first, release) = blocked(&pool);
         let second = pool.submit(|| 2).unwrap();
         rt.shutdown_background();
+        assert!(second.wait().unwrap_err().is_shutdown(), "while its worker is in the first");
         drop(release);
         first.wait().unwrap();
-        assert!(second.wait().unwrap_err().is_shutdown());
         assert!(pool.submit(|| 3).unwrap_err().is_shutdown());
         runtime::block_on(pool.shutdown(true, false));
     });
@@ -362,14 +362,15 @@ fn a_pool_has_not_ended_before_the_jobs_that_the_runtime_refused_have_failed() {
         let (_first, release) = blocked(&pool);
         let (slow, begun, let_end) = slow_drop();
         let second = pool.submit(move || drop(slow)).unwrap();
-        rt.shutdown_background();
-        drop(release);
+        let ender = std::thread::spawn(|| rt.shutdown_background());
         begun.recv().unwrap();
+        drop(release);
         let mut ended = Box::pin(pool.shutdown(true, false));
         runtime::block_on(async { assert!(poll_once(ended.as_mut()).await.is_pending()) });
         drop(let_end);
         runtime::block_on(ended);
         assert!(second.done());
+        ender.join().unwrap();
     });
 }
 

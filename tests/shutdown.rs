@@ -338,6 +338,46 @@ fn the_last_handle_may_be_a_tasks_own() {
 
 // --- shutdown(grace) ---
 
+/// Nobody runs them before.
+#[test]
+fn the_report_of_a_current_thread_runtime_counts_all_that_finished_within_the_grace() {
+    within(PATIENCE, || {
+        let rt = single();
+        let tasks = [(); 3].map(|()| rt.spawn(async {}));
+        let report = rt.shutdown(PATIENCE);
+        assert_eq!((report.finished, report.cancelled), (tasks.len(), 0));
+    });
+}
+
+/// They wait for the one thread that their pool may have.
+#[test]
+fn the_report_counts_the_jobs_that_wait_in_a_blocking_pool() {
+    within(PATIENCE, || {
+        let rt = multi(1);
+        let entered = rt.enter();
+        let pool = runtime::BlockingPool::new(1);
+        drop(entered);
+        let (begin, began) = mpsc::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let running = pool.submit(move || {
+            begin.send(()).unwrap();
+            let _ = may_end.recv();
+        });
+        began.recv().unwrap();
+        let waiting: Vec<_> = (0..3).map(|n| pool.submit(move || n).unwrap()).collect();
+        let ender = thread::spawn(move || {
+            for waiting in &waiting {
+                assert!(waiting.wait().unwrap_err().is_shutdown());
+            }
+            drop(end);
+        });
+        let report = rt.shutdown(Duration::ZERO);
+        assert_eq!((report.cancelled, report.blocking_stuck), (3, 0));
+        ender.join().unwrap();
+        running.unwrap().wait().unwrap();
+    });
+}
+
 #[test]
 fn the_report_counts_what_finished_within_the_grace() {
     within(PATIENCE, || {

@@ -92,7 +92,15 @@ struct State {
     taken: u64,
     /// The most threads there ever were.
     peak: usize,
+    /// Queues of others, whose jobs end with the pool.
+    dependents: Vec<Weak<dyn Dependent>>,
     closed: bool,
+}
+
+/// Whose jobs wait elsewhere until they are run by the pool's threads.
+pub(crate) trait Dependent: Send + Sync {
+    /// The pool is closed: fails the jobs that wait, whose number it returns.
+    fn pool_closed(&self) -> usize;
 }
 
 /// A job that waits for a thread.
@@ -232,6 +240,7 @@ impl Pool {
             retrying: None,
             taken: 0,
             peak: 0,
+            dependents: Vec::new(),
             closed: false,
         };
         Arc::new(Pool {
@@ -408,18 +417,32 @@ impl Pool {
         self.start_or_retry(duty);
     }
 
+    /// Tells `dependent` when the pool is closed; it looks itself whether that has happened already.
+    pub(crate) fn tell_at_close(&self, dependent: Weak<dyn Dependent>) {
+        if self.birth.is_lost() {
+            return;
+        }
+        let dependents = &mut self.state.lock().dependents;
+        if dependents.len() == dependents.capacity() {
+            dependents.retain(|dependent| dependent.strong_count() > 0);
+        }
+        dependents.push(dependent);
+    }
+
     /// Refuses new jobs and fails those that have not begun, whose number it returns; running ones go on.
     pub(crate) fn close(&self) -> usize {
-        let (queued, handed, asleep) = {
+        let (queued, handed, dependents, asleep) = {
             let mut state = self.state.lock();
             state.closed = true;
             let asleep: Vec<_> = state.idle.iter().chain(&state.scout).cloned().collect();
-            (std::mem::take(&mut state.queue), state.handed, asleep)
+            let dependents = std::mem::take(&mut state.dependents);
+            (std::mem::take(&mut state.queue), state.handed, dependents, asleep)
         };
         let failed = queued.len() + handed;
         queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown()));
         asleep.iter().for_each(|bench| bench.parker.unpark());
-        failed
+        let failed_elsewhere = dependents.iter().filter_map(Weak::upgrade).map(|queue| queue.pool_closed());
+        failed + failed_elsewhere.sum::<usize>()
     }
 
     /// Waits until every job is done, for at most `grace`.

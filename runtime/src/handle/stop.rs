@@ -217,7 +217,8 @@ fn join(thread: JoinHandle<()>) {
 pub struct ShutdownReport {
     /// Tasks that finished within the grace.
     pub finished: usize,
-    /// Tasks and blocking jobs that were dropped unfinished.
+    /// Tasks and blocking jobs that had not finished when the grace was over, and were dropped. A task that came to its end in
+    /// the poll that it was in just then is counted as well.
     pub cancelled: usize,
     /// Tasks whose poll did not return: their threads are left behind.
     pub stuck: Vec<TaskInfo>,

@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::blocking::Dependent;
 use crate::coop::BudgetGuard;
 use crate::error::{Error, drop_quietly};
 use crate::fork::Birth;
@@ -76,7 +77,10 @@ impl Queue {
     pub(super) fn new(runtime: Handle, most: usize) -> Arc<Self> {
         let (end, ended) = Promise::inner();
         let state = State { waiting: BTreeMap::new(), next: 0, working: 0, closed: false, end: Some(end) };
-        Arc::new(Queue { runtime, birth: Birth::now(), most, state: Mutex::new(state), ended })
+        let queue = Arc::new(Queue { runtime, birth: Birth::now(), most, state: Mutex::new(state), ended });
+        let dependent: Weak<dyn Dependent> = Arc::<Queue>::downgrade(&queue);
+        queue.runtime.pool().tell_at_close(dependent);
+        queue
     }
 
     /// True in a child process, where nobody works and the lock may be held for ever.
@@ -98,10 +102,9 @@ impl Queue {
     /// Queues a job under its ticket, and sees to it that somebody will look.
     /// Gives it back if the queue is closed.
     pub(super) fn push(self: &Arc<Self>, ticket: &Ticket, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
-        // If that happens after the look, the worker below or one that works already will find out.
-        let stopped = self.runtime.pool().is_closed() || self.runtime.shared().is_closed();
         let mut state = self.state.lock();
-        if state.closed || stopped {
+        // Under the lock that `pool_closed` takes: of the two the later one sees the other.
+        if state.closed || self.runtime.pool().is_closed() || self.runtime.shared().is_closed() {
             return Err(job);
         }
         state.waiting.insert(ticket.number, job);
@@ -128,12 +131,19 @@ impl Queue {
             drop(state);
             return announce(end);
         }
-        let dropped = std::mem::take(&mut state.waiting);
-        // It has not ended before they have failed. Nothing can be queued any more that would be left to this worker.
+        self.fail_waiting(state, &Error::cancelled());
+    }
+
+    /// Fails the jobs that wait, whose number it returns. Nothing can be queued any more.
+    fn fail_waiting(&self, mut state: MutexGuard<'_, State>, error: &Error) -> usize {
+        let failed = std::mem::take(&mut state.waiting);
+        let count = failed.len();
+        // It has not ended before they have failed.
         state.working += 1;
         drop(state);
-        dropped.into_values().for_each(|job| job.fail(Error::cancelled()));
+        failed.into_values().for_each(|job| job.fail(error.clone()));
         Queue::leave(self.state.lock());
+        count
     }
 
     pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,6 +182,13 @@ impl Queue {
         let end = state.end();
         drop(state);
         announce(end);
+    }
+}
+
+impl Dependent for Queue {
+    /// At once and not by the workers, which may all be in jobs that do not return.
+    fn pool_closed(&self) -> usize {
+        if self.is_lost() { 0 } else { self.fail_waiting(self.state.lock(), &Error::shutdown()) }
     }
 }
 
