@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 
+use parking_lot::Mutex;
 use runtime::{BlockingPool, Runtime};
 use runtime_tests::{Counts, PATIENCE, multi, on_each, poll_once, reports, single, until, within};
 
@@ -421,5 +422,26 @@ fn an_inherited_value_that_panics_when_it_goes_does_not_harm_who_shuts_the_pool_
         assert!(second.cancelled());
         drop(release);
         first.wait().unwrap();
+    });
+}
+
+/// There is one thread, and the pool has always something to do.
+#[test]
+fn a_pool_lets_others_have_its_thread_between_two_jobs() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).max_blocking_threads(1).build().unwrap();
+        let pool = pool(&rt, 1);
+        let (_first, release) = blocked(&pool);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |who| {
+            let order = order.clone();
+            move || order.lock().push(who)
+        };
+        let jobs = ["pool's second", "pool's third"].map(|who| pool.submit(note(who)).unwrap());
+        let other = rt.spawn_blocking(note("other's"));
+        drop(release);
+        other.wait().unwrap();
+        jobs.iter().for_each(|job| _ = job.wait().unwrap());
+        assert_eq!(*order.lock(), ["other's", "pool's second", "pool's third"]);
     });
 }

@@ -182,6 +182,7 @@ fn handles_of_the_parents_runtime_give_errors_in_the_child_at_once() {
             });
             handle.stop();
             handle.call_soon(|| unreachable!());
+            drop(handle.call_later(Duration::ZERO, || unreachable!()));
             assert_eq!(handle.metrics().blocking_threads(), 0);
             drop(rt.take());
         });

@@ -1,8 +1,9 @@
 //! A handle refers to its runtime from anywhere; a thread stands where its guards say.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
+use parking_lot::Mutex;
 use runtime::{Handle, Runtime};
 use runtime_tests::{PATIENCE, multi, on_each, promptly, single, until, within};
 
@@ -142,6 +143,32 @@ fn calls_from_one_thread_come_in_order_on_a_current_thread_runtime() {
             }
         });
         assert_eq!(called.try_iter().collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    });
+}
+
+/// Whatever else is woken between them.
+#[test]
+fn calls_of_a_task_come_in_order_on_a_current_thread_runtime() {
+    within(PATIENCE, || {
+        let rt = single();
+        let called = Arc::new(Mutex::new(Vec::new()));
+        rt.block_on(async {
+            let (promise, set) = runtime::Promise::new();
+            let woken = runtime::spawn(set);
+            runtime_tests::settle().await;
+            let (handle, calls) = (Handle::current(), called.clone());
+            let caller = runtime::spawn(async move {
+                for n in 0..3 {
+                    let calls = calls.clone();
+                    handle.call_soon(move || calls.lock().push(n));
+                }
+                promise.set_result(()).unwrap();
+            });
+            caller.await.unwrap();
+            woken.await.unwrap().unwrap();
+            runtime_tests::settle().await;
+        });
+        assert_eq!(*called.lock(), [0, 1, 2]);
     });
 }
 

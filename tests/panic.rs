@@ -510,8 +510,9 @@ fn a_runtime_that_shuts_down_on_a_failure_nobody_saw_resolves_every_handle() {
             let rt = builder.build().unwrap();
             let waiting = rt.spawn(std::future::pending::<()>());
             drop(rt.spawn(async { panic!("quiet: nobody sees it") }));
-            // The future of `block_on` is polled on, and `run_forever` ends.
+            // The future of `block_on` is polled on, and every `run_forever` ends.
             assert!(rt.block_on(waiting).unwrap_err().is_shutdown());
+            promptly(|| rt.run_forever());
             promptly(|| rt.run_forever());
             assert!(rt.spawn(async {}).wait().unwrap_err().is_shutdown());
             assert!(rt.spawn_blocking(|| ()).wait().unwrap_err().is_shutdown());

@@ -294,6 +294,43 @@ fn a_second_signal_ends_the_program_at_once_whatever_it_does() {
     });
 }
 
+struct HangsOnDrop;
+
+impl Drop for HangsOnDrop {
+    fn drop(&mut self) {
+        eprintln!("hangs");
+        loop {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+    }
+}
+
+#[runtime::main(graceful = "10m", flavor = "current_thread")]
+async fn panics_and_hangs() {
+    let hangs = HangsOnDrop;
+    runtime::spawn(async move {
+        let _hangs = hangs;
+        pending::<()>().await;
+    });
+    runtime::task::yield_now().await;
+    say_ready();
+    panic!("quiet: the body");
+}
+
+#[test]
+fn the_first_signal_ends_a_program_that_hangs_after_its_body_panicked() {
+    if is_child() {
+        return panics_and_hangs();
+    }
+    within(PATIENCE, || {
+        let mut program =
+            Program::start("signal::the_first_signal_ends_a_program_that_hangs_after_its_body_panicked");
+        program.until("hangs");
+        program.send(Signal::TERM);
+        assert_eq!(program.end(), Some(143));
+    });
+}
+
 #[test]
 fn without_a_signal_the_body_ends_the_program() {
     #[runtime::main(graceful = "5s")]

@@ -488,6 +488,11 @@ impl Pool {
         drop(self.changed.wait_while(self.state.lock(), deadline, busy));
     }
 
+    /// True if jobs are queued, for want of a thread.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.state.lock().queue.is_empty()
+    }
+
     /// True once [`close`](Self::close) was called.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed

@@ -54,9 +54,11 @@ pub fn main<F: Future>(builder: Builder, grace: Duration, body: F) -> F::Output 
     // By a task: the thread of `block_on` may be in another one that does not return, and the rest is to be asked even so.
     let (asked, told) = Promise::inner();
     let _listening = runtime.spawn(signals.ask(asked)).abort_on_drop();
-    let outcome = runtime.block_on(until_asked(body, told, grace));
-    // Nobody listens any more.
-    handlers.end_with_the_next();
+    let outcome = {
+        // Nobody listens any more after that, also if the body panics: what remains is the runtime's end.
+        let _last = EndWithTheNext(&handlers);
+        runtime.block_on(until_asked(body, told, grace))
+    };
     match outcome {
         Ok(output) => output,
         Err(kind) => {
@@ -77,10 +79,12 @@ struct Handlers {
     _registered: [Arc<Registration>; 2],
 }
 
-impl Handlers {
-    /// Ends the process with the next signal, also if none has come; but not with one that comes with the first.
-    fn end_with_the_next(&self) {
-        self.asked.before_all();
+/// When it is dropped the next signal ends the process, also if none has come; but not one that comes with the first.
+struct EndWithTheNext<'a>(&'a Handlers);
+
+impl Drop for EndWithTheNext<'_> {
+    fn drop(&mut self) {
+        self.0.asked.before_all();
     }
 }
 

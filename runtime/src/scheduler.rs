@@ -138,6 +138,9 @@ struct Remote {
     polls: AtomicU64,
 }
 
+/// Where a worker queues a task; true if the push calls for a wake-up.
+type Push = fn(&'static Shared, &mut Core, Runnable) -> bool;
+
 /// Who is alive.
 #[derive(Debug, Default)]
 struct Life {
@@ -302,12 +305,37 @@ impl Shared {
         F::Output: Send + 'static,
         M: Meta,
     {
+        self.spawn_with(core::push_spawned, future, meta, location)
+    }
+
+    /// Calls `job` behind whatever this thread has submitted before in this way, where one thread runs it all.
+    pub(crate) fn call_in_order(&'static self, job: Job, location: &'static Location<'static>) {
+        let call = Box::pin(async move { job() });
+        drop(match inherit::capture() {
+            None => self.spawn_with(core::push_behind, call, (), location),
+            Some(values) => self.spawn_with(core::push_behind, values.carry(call), (), location),
+        });
+    }
+
+    #[inline(always)]
+    fn spawn_with<F, M>(
+        &'static self,
+        push: Push,
+        future: F,
+        meta: M,
+        location: &'static Location<'static>,
+    ) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        M: Meta,
+    {
         let (runnable, task) = cell::new(future, self, meta, location);
         // ORDERING: Relaxed, a hint; a submission that races with the shutdown is caught in `inject` or by the worker.
         let phase = self.phase.load(Ordering::Relaxed);
         if phase == STOPPING || self.is_lost() {
             self.refuse(runnable);
-        } else if let Err(runnable) = self.on_worker(runnable, core::push_spawned) {
+        } else if let Err(runnable) = self.on_worker(runnable, push) {
             self.submit(runnable, phase);
         }
         task
@@ -356,11 +384,7 @@ impl Shared {
 
     /// Gives the runnable to the worker that this thread runs for this scheduler, or back.
     #[inline]
-    fn on_worker(
-        &'static self,
-        runnable: Runnable,
-        push: fn(&'static Shared, &mut Core, Runnable) -> bool,
-    ) -> Result<(), Runnable> {
+    fn on_worker(&'static self, runnable: Runnable, push: Push) -> Result<(), Runnable> {
         let wake = context::with(|context| {
             let Some(context) = context.filter(|context| ptr::eq(context.shared, self)) else {
                 return Err(runnable);

@@ -43,7 +43,16 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// A stop that was asked for, and those who wait for one.
 #[derive(Debug, Default)]
-pub(super) struct Stop(Mutex<(bool, Vec<Waker>)>);
+pub(super) struct Stop(Mutex<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    /// For one call.
+    once: bool,
+    /// For all, also those to come.
+    for_good: bool,
+    waiting: Vec<Waker>,
+}
 
 impl Handle {
     /// Ends [`Runtime::run_forever`](crate::Runtime::run_forever), also one that has not begun yet.
@@ -51,13 +60,22 @@ impl Handle {
     /// One stop ends one call: of several calls at the same time, whichever sees it first. Another stop before that is
     /// the same stop.
     pub fn stop(&self) {
+        self.ask_to_stop(|asked| asked.once = true);
+    }
+
+    /// Ends every call of `run_forever`, also those that are made later: the runtime is gone.
+    pub(super) fn stop_all(&self) {
+        self.ask_to_stop(|asked| asked.for_good = true);
+    }
+
+    fn ask_to_stop(&self, ask: impl FnOnce(&mut Asked)) {
         if self.shared().is_lost() {
             return;
         }
         let wakers = {
-            let mut stop = self.inner.stop.0.lock();
-            stop.0 = true;
-            std::mem::take(&mut stop.1)
+            let mut asked = self.inner.stop.0.lock();
+            ask(&mut asked);
+            std::mem::take(&mut asked.waiting)
         };
         // All of them: whoever finds that another one was quicker waits again.
         wakers.into_iter().for_each(Waker::wake);
@@ -66,12 +84,12 @@ impl Handle {
     pub(crate) async fn stopped(&self) {
         std::future::poll_fn(|cx| {
             let waker = cx.waker().clone();
-            let mut stop = self.inner.stop.0.lock();
-            if std::mem::take(&mut stop.0) {
+            let mut asked = self.inner.stop.0.lock();
+            if asked.for_good || std::mem::take(&mut asked.once) {
                 return Poll::Ready(());
             }
-            if !stop.1.iter().any(|known| known.will_wake(&waker)) {
-                stop.1.push(waker);
+            if !asked.waiting.iter().any(|known| known.will_wake(&waker)) {
+                asked.waiting.push(waker);
             }
             Poll::Pending
         })

@@ -65,7 +65,7 @@ impl Inner {
         }
         if let Some(handle) = self.handle() {
             handle.shut_down(Duration::ZERO, Duration::ZERO);
-            handle.stop();
+            handle.stop_all();
         }
     }
 }

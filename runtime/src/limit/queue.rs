@@ -3,7 +3,7 @@
 //! # Protocol
 //! A worker is one job of the runtime's blocking pool that takes jobs from here until there are none. *Submit* queues the
 //! job and, if fewer than `most` work, counts one more and starts it; a *worker* that finds the queue empty stops counting
-//! under the same lock. So a job in the queue always has somebody who will look. A worker that the runtime refuses to
+//! under the same lock. One that others wait for gives its thread up after a job, and gets in line behind them. So a job in the queue always has somebody who will look. A worker that the runtime refuses to
 //! run, because it was shut down or the system has no thread, stops counting too; the last one fails what is queued
 //! before that. *Close* counts as a worker while it fails the jobs that it takes out: the end is told after the last job's.
 //!
@@ -111,10 +111,7 @@ impl Queue {
         if state.working < self.most {
             state.working += 1;
             drop(state);
-            let worker = Worker(Some(self.clone()));
-            // Detached: it has nothing to tell. It inherits nothing, each job does.
-            let (job, _task) = self.runtime.pool().job(move || worker.work(), (), Location::caller());
-            self.runtime.pool().push(job);
+            Worker(Some(self.clone())).submit();
         }
         Ok(())
     }
@@ -225,8 +222,18 @@ impl Wake for Ticket {
 struct Worker(Option<Arc<Queue>>);
 
 impl Worker {
+    /// Has it begin to work, or go on, when those who wait for a thread before it have one.
+    fn submit(self) {
+        let Some(queue) = self.0.clone() else { return };
+        let pool = queue.runtime.pool();
+        // Detached: it has nothing to tell. It inherits nothing, each job does.
+        let (job, _task) = pool.job(move || self.work(), (), Location::caller());
+        pool.push(job);
+    }
+
     fn work(mut self) {
         let Some(queue) = self.0.take() else { return };
+        let mut has_worked = false;
         loop {
             if queue.is_lost() {
                 // The child of a job that forked came back: what is queued is the parent's. Who runs us ends the child.
@@ -237,6 +244,11 @@ impl Worker {
                 return refuse(&queue, &Error::shutdown());
             }
             let mut state = queue.state.lock();
+            if has_worked && !state.waiting.is_empty() && queue.runtime.pool().is_waited_for() {
+                // Others would wait until nothing is left here, which may be never.
+                drop(state);
+                return Worker(Some(queue)).submit();
+            }
             let Some((_, job)) = state.waiting.pop_first() else {
                 return Queue::leave(state);
             };
@@ -245,6 +257,7 @@ impl Worker {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
                 drop_quietly(payload);
             }
+            has_worked = true;
         }
     }
 }

@@ -118,6 +118,10 @@ impl Shared {
     /// Figures of this moment; each is exact, together they are not of one instant. What is counted is counted since this
     /// runtime began.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        if self.is_lost() {
+            // Whoever had the lock at the fork has it for ever.
+            return Snapshot::default();
+        }
         let snapshot = self.totals();
         snapshot.since(&self.counted_before.lock())
     }

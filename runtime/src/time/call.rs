@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::sleep::Sleep;
 use crate::cell::AbortHandle;
 use crate::driver::{duration_to_ns, from_ns, to_ns};
-use crate::handle::{self, Handle};
+use crate::handle::Handle;
 
 impl Handle {
     /// Calls `f` on this runtime after a length of time, by its clock.
@@ -28,10 +28,9 @@ impl Handle {
     /// ```
     #[track_caller]
     pub fn call_later(&self, delay: Duration, f: impl FnOnce() + Send + 'static) -> TimerHandle {
-        let now = {
-            let _entered = self.enter();
-            handle::clock_now()
-        };
+        // In a child process, whose call fails, the clock may be in the hands of a thread that is gone.
+        let shared = self.shared();
+        let now = if shared.is_lost() { 0 } else { shared.driver().clock().now() };
         call(self, now.saturating_add(duration_to_ns(delay)), f, Location::caller())
     }
 
