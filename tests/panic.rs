@@ -1,13 +1,14 @@
 //! A panic affects the task it is in and nothing else, whoever looks or does not look.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use runtime::{Error, Runtime, UnobservedPolicy};
+use runtime::{Error, Promise, Runtime, UnobservedPolicy};
 use runtime_tests::{Counts, Gate, PATIENCE, Token, here, multi, on_each, promptly, reports, until, within};
 
 // --- the product of places, handle operations and runtimes ---
@@ -592,7 +593,14 @@ fn a_failure_that_somebody_sees_shuts_nothing_down() {
 fn what_a_panic_takes_along_is_no_failure_of_its_own() {
     use runtime::{BlockingPool, CancelToken};
 
-    let bystanders: [fn() -> Box<dyn std::any::Any>; 3] = [
+    fn promise() -> (runtime::Future<u8>, Promise<u8>) {
+        let (promise, future) = Promise::new();
+        // As local variables are dropped: the last one first.
+        (future, promise)
+    }
+
+    let bystanders: [fn() -> Box<dyn std::any::Any>; 4] = [
+        || Box::new(promise()),
         || Box::new(CancelToken::new()),
         || Box::new(BlockingPool::new(1)),
         || Box::new(runtime::spawn(std::future::pending::<()>()).shared()),
@@ -634,4 +642,44 @@ fn a_process_that_aborts_on_a_failure_nobody_saw_reports_it_first() {
     );
     let reports = text.lines().filter(|line| line.contains("\"culprit\"") && line.contains("was detached"));
     assert_eq!(reports.count(), 1, "{text}");
+}
+
+/// A future of the user's own, whose fields are dropped when its panic is over.
+struct PanicsWith(#[expect(dead_code, reason = "dropped")] Promise<u8>);
+
+impl Future for PanicsWith {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        panic!("quiet: in the poll")
+    }
+}
+
+#[test]
+fn who_waits_for_a_promise_is_told_whether_its_task_has_panicked() {
+    within(PATIENCE, || {
+        let says_that_it_panicked = |future: &runtime::Future<u8>| {
+            let error = future.wait().unwrap_err();
+            assert!(error.is_broken_promise());
+            error.to_string().contains("panicked")
+        };
+        let rt = Runtime::builder().current_thread().build().unwrap();
+        let (promise, future) = Promise::new();
+        let task = rt.spawn(PanicsWith(promise));
+        assert!(rt.block_on(task).unwrap_err().is_panic());
+        assert!(says_that_it_panicked(&future));
+
+        let (promise, future) = Promise::new();
+        let waiting = rt.spawn(async move {
+            let _promise = promise;
+            std::future::pending::<()>().await;
+        });
+        let unwound = catch_unwind(AssertUnwindSafe(move || {
+            let rt = rt;
+            rt.block_on(runtime::task::yield_now());
+            panic!("quiet: the thread, and not the task");
+        }));
+        assert!(unwound.is_err() && waiting.is_finished());
+        assert!(!says_that_it_panicked(&future));
+    });
 }

@@ -351,3 +351,33 @@ fn a_hundred_thousand_handles_dropped_at_once_leave_every_task_running() {
         until(|| counts.drops() == 100_000);
     });
 }
+
+/// Another task is in the middle of its poll on the same thread.
+#[test]
+fn a_destructor_knows_the_id_of_its_own_task() {
+    struct Notes(mpsc::Sender<Option<runtime::task::TaskId>>);
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            let _ = self.0.send(runtime::task::current());
+        }
+    }
+
+    within(PATIENCE, || {
+        let rt = single();
+        let (noted, notes) = mpsc::channel();
+        let task = rt.spawn(async move {
+            let last = Notes(noted);
+            let other = runtime::spawn(async move {
+                let _last = last;
+                std::future::pending::<()>().await;
+            });
+            yield_now().await;
+            let id = other.id();
+            other.cancel();
+            assert!(runtime::block_on(other).is_err());
+            id
+        });
+        let id = rt.block_on(task).unwrap();
+        assert_eq!(notes.recv().unwrap(), Some(id));
+    });
+}

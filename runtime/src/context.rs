@@ -90,6 +90,27 @@ pub(crate) fn executor() -> Option<Arc<dyn Executor>> {
 }
 
 thread_local! {
+    /// What [`is_panicking`] says, where the standard library does not know.
+    static PANICKING: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// True if whoever owns what is being dropped on this thread has panicked.
+pub(crate) fn is_panicking() -> bool {
+    PANICKING.with(Cell::get).unwrap_or_else(std::thread::panicking)
+}
+
+/// Calls `drop_it`, which drops something whose owner has panicked or not, and does not unwind.
+pub(crate) fn dropping<R>(panicked: bool, drop_it: impl FnOnce() -> R) -> R {
+    if panicked == std::thread::panicking() {
+        return drop_it();
+    }
+    let before = PANICKING.with(|panicking| panicking.replace(Some(panicked)));
+    let dropped = drop_it();
+    PANICKING.with(|panicking| panicking.set(before));
+    dropped
+}
+
+thread_local! {
     /// True while the thread polls tasks of a runtime: what it does must not block.
     static ASYNC: Cell<bool> = const { Cell::new(false) };
 

@@ -59,6 +59,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::task::{Context, Poll, ready};
 
+use crate::context;
 use crate::coop;
 use crate::error::{BoxError, Error};
 use crate::loom::Arc;
@@ -333,7 +334,9 @@ fn exception_of(exception: BoxError) -> Error {
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         if self.cell.state() == State::Pending {
-            let failure = Failure::broken(!self.cell.is_inner && std::thread::panicking());
+            let producer_panicked = !self.cell.is_inner && context::is_panicking();
+            // A panic has a report of its own: this is one for those who wait for the value, if there are any.
+            let failure = Failure::broken(producer_panicked, self.cell.has_readers());
             if let Ok(claim) = Claim::take(&self.cell) {
                 claim.settle(Err(failure));
             }

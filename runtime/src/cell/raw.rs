@@ -493,10 +493,13 @@ where
                 future.poll(&mut Context::from_waker(&waker))
             })
         }));
-        let woke_itself = current::leave(&outer);
         let output = match polled {
-            // SAFETY: RUNNING goes with the call.
-            Ok(Poll::Pending) => return unsafe { Self::suspend(header, woke_itself) },
+            Ok(Poll::Pending) => {
+                let woke_itself = current::leave(&outer);
+                // SAFETY: RUNNING goes with the call.
+                return unsafe { Self::suspend(header, woke_itself) };
+            }
+            // The destructors are the task's as well.
             Ok(Poll::Ready(value)) => match cell.drop_future() {
                 Ok(()) => Ok(value),
                 Err(panic) => {
@@ -505,10 +508,11 @@ where
                 }
             },
             Err(payload) => {
-                let _ = cell.drop_future();
+                let _ = context::dropping(true, || cell.drop_future());
                 Err(Error::panicked(payload))
             }
         };
+        current::leave(&outer);
         // SAFETY: RUNNING goes with the call, and the future is gone.
         unsafe { Self::complete(header, output) };
         true
@@ -559,7 +563,12 @@ where
     #[cold]
     unsafe fn stop(header: NonNull<Header>, error: Error) {
         // SAFETY: RUNNING keeps the cell alive.
-        let error = unsafe { Self::of(header) }.drop_future().err().unwrap_or(error);
+        let cell = unsafe { Self::of(header) };
+        let outer = current::enter(header.as_ptr(), cell.front.header.id);
+        // Whoever ends the task may be unwinding; the task is not.
+        let dropped = context::dropping(false, || cell.drop_future());
+        current::leave(&outer);
+        let error = dropped.err().unwrap_or(error);
         // SAFETY: RUNNING goes with the call, and the future is gone.
         unsafe { Self::complete(header, Err(error)) };
     }

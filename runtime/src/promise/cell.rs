@@ -55,9 +55,9 @@ impl Failure {
         Failure { error: Error::cancelled(), executor: None, outcome: Outcome::CANCELLED }
     }
 
-    /// The promise was dropped. Worth a report only if a panic is behind it.
-    pub(super) fn broken(producer_panicked: bool) -> Self {
-        let (executor, outcome) = match producer_panicked {
+    /// The promise was dropped. Worth a report only if a panic is behind it, and somebody could have read of it.
+    pub(super) fn broken(producer_panicked: bool, has_readers: bool) -> Self {
+        let (executor, outcome) = match producer_panicked && has_readers {
             true => (context::executor(), Outcome::FAILED),
             false => (None, Outcome::FAILED_QUIETLY),
         };
