@@ -1,8 +1,10 @@
 //! A group's children end with it: whatever fails, is cancelled, or is dropped.
 
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -494,18 +496,19 @@ fn a_panic_that_a_dropped_group_had_recorded_is_reported() {
         let (handler, received) = reports();
         let rt = runtime::Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
         rt.block_on(async {
+            let (tell, told) = std::sync::mpsc::channel();
             let group = TaskGroup::builder().policy(Policy::Supervise).run(|group| async move {
-                let _ = group.spawn::<()>(async { panic!("unseen") }).await;
+                tell.send(group.spawn::<()>(async { panic!("unseen") }).abort_handle()).unwrap();
                 pending::<Result<(), &str>>().await
             });
             let mut group = Box::pin(group);
-            std::future::poll_fn(|cx| {
-                let _ = group.as_mut().poll(cx);
-                std::task::Poll::Ready(())
-            })
-            .await;
-            settle().await;
-            drop(group);
+            assert!(poll_once(group.as_mut()).await.is_pending());
+            let child = told.recv().unwrap();
+            while !child.is_finished() {
+                runtime::task::yield_now().await;
+            }
+            // By a thread that stands nowhere, or in another runtime.
+            std::thread::spawn(move || drop(group)).join().unwrap();
         });
         let report = received.recv_timeout(PATIENCE).unwrap();
         assert_eq!(report.error().to_string(), "task panicked: unseen");
@@ -980,6 +983,59 @@ async fn a_panic_before_readiness_goes_on_in_the_caller() {
     })
     .await;
     assert_eq!(texts(outcome), ["task panicked: unready"]);
+}
+
+/// Its fields are dropped after its last poll.
+struct EndsWithAGrudge {
+    _ready: runtime::Promise<()>,
+    _grudge: Grudge,
+}
+
+impl Future for EndsWithAGrudge {
+    type Output = Result<(), &'static str>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[runtime::test(start_paused = true)]
+async fn a_panic_of_a_destructor_before_readiness_goes_on_in_the_caller() {
+    let went_on = Arc::new(AtomicBool::new(false));
+    let goes_on = went_on.clone();
+    let body = |group: TaskGroup<&'static str>| async move {
+        let start = group.start::<(), _>(|ready| EndsWithAGrudge { _ready: ready, _grudge: Grudge });
+        let _ = start.await;
+        goes_on.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    let outcome: Outcome<()> = TaskGroup::builder().policy(Policy::Supervise).run(body).await;
+    assert_eq!(texts(outcome), ["task panicked: grudge"]);
+    assert!(!went_on.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_child_that_was_started_was_spawned_where_start_was_called() {
+    within(PATIENCE, || {
+        let (told, tells) = std::sync::mpsc::channel();
+        let tells = Mutex::new(tells);
+        let rt = runtime::Runtime::builder()
+            .worker_threads(1)
+            .stall_threshold(Some(Duration::from_millis(1)))
+            .on_stall(move |stall| told.send(stall.location.file()).unwrap())
+            .build()
+            .unwrap();
+        let outcome: Outcome<()> = rt.block_on(task_group(|group| async move {
+            let start = group.start(|ready| async move {
+                ready.set_result(()).unwrap();
+                assert_eq!(tells.lock().recv().unwrap(), file!());
+                Ok(())
+            });
+            assert_eq!(start.await, Ok(Some(())));
+            Ok(())
+        }));
+        assert!(outcome.is_ok());
+    });
 }
 
 #[runtime::test(start_paused = true)]

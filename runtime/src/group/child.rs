@@ -79,18 +79,17 @@ where
         let Poll::Ready(output) = polled else { return Poll::Pending };
         // The destructors run before anybody hears of the end.
         let dropped = discard(this.future);
-        let (end, value) = match (output, dropped.is_ok()) {
-            (Ok(value), true) => (End::Success, Some(value)),
-            // The panic below is the failure.
-            (Ok(value), false) => {
+        let (end, value, second) = match (output, dropped) {
+            (Ok(value), Ok(())) => (End::Success, Some(value), None),
+            (Ok(value), Err(panic)) => {
                 let _ = catch(|| drop(value));
-                (End::Neutral, None)
+                (End::Failed(Failure::Panic(panic)), None, None)
             }
-            (Err(failure), _) => (End::Failed(failure), None),
+            (Err(failure), dropped) => (End::Failed(failure), None, dropped.err()),
         };
         let divert = this.divert.take().unwrap_or_else(|| Box::new(|end| end));
         this.shared.end(divert(end));
-        if let Err(panic) = dropped {
+        if let Some(panic) = second {
             this.shared.end(End::Failed(Failure::Panic(panic)));
         }
         Poll::Ready(value)

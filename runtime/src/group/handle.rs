@@ -10,7 +10,7 @@ use super::child::{Child, Divert};
 use super::state::{Cause, Entry, Shared};
 use crate::cancel::CancelToken;
 use crate::cell::Task;
-use crate::task::spawn;
+use crate::task::spawn_at;
 
 /// The group that a [`task_group`](super::task_group) is running: spawns children into it, and cancels it.
 ///
@@ -56,11 +56,16 @@ impl<E: Send + 'static> TaskGroup<E> {
     where
         T: Send + 'static,
     {
-        self.spawn_diverted(future, None)
+        self.spawn_diverted(future, None, Location::caller())
     }
 
     #[track_caller]
-    pub(super) fn spawn_diverted<T, F>(&self, future: F, divert: Option<Divert<E>>) -> Task<Option<T>>
+    pub(super) fn spawn_diverted<T, F>(
+        &self,
+        future: F,
+        divert: Option<Divert<E>>,
+        location: &'static Location<'static>,
+    ) -> Task<Option<T>>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
@@ -68,17 +73,17 @@ impl<E: Send + 'static> TaskGroup<E> {
         match self.shared.enter() {
             Entry::Member(key) => {
                 let entered = Entered(&self.shared, Some(key));
-                let task = spawn(Child::new(future, self.shared.clone(), key, divert));
+                let task = spawn_at(Child::new(future, self.shared.clone(), key, divert), location);
                 entered.leave_with(&task);
                 task
             }
             Entry::Refused => {
                 let entered = Entered(&self.shared, None);
-                let task = refused(Child::new(future, self.shared.clone(), 0, divert));
+                let task = refused(Child::new(future, self.shared.clone(), 0, divert), location);
                 entered.leave_with(&task);
                 task
             }
-            Entry::Closed => refused(future),
+            Entry::Closed => refused(future, location),
         }
     }
 
@@ -205,15 +210,16 @@ impl<E> Drop for Entered<'_, E> {
 
 /// A task that is cancelled before its first poll.
 #[track_caller]
-fn refused<T, F>(future: F) -> Task<Option<T>>
+fn refused<T, F>(future: F, location: &'static Location<'static>) -> Task<Option<T>>
 where
     F: Send + 'static,
     T: Send + 'static,
 {
-    let task = spawn(async move {
+    let never = async move {
         let _never_polled = future;
         std::future::pending().await
-    });
+    };
+    let task = spawn_at(never, location);
     task.cancel();
     task
 }

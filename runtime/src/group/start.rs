@@ -1,6 +1,7 @@
 //! Children that report when they are ready, as Trio's `nursery.start`.
 
 use std::future::poll_fn;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -69,7 +70,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// are the caller's and not the group's: an error is returned here, and a panic goes on here. From then on it is a child
     /// like any other.
     ///
-    /// `None` if the group was cancelled before the child was ready. A child that waits for [room](Self::with_limit) is
+    /// `None` if the group was cancelled, or the child's runtime shut down, before the child was ready. A child that waits for [room](Self::with_limit) is
     /// waited for.
     ///
     /// # Cancellation
@@ -95,7 +96,23 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// });
     /// assert!(runtime::block_on(served).is_ok());
     /// ```
-    pub async fn start<T, Fut>(&self, f: impl FnOnce(Promise<T>) -> Fut) -> Result<Option<T>, E>
+    #[track_caller]
+    pub fn start<T, Fut>(
+        &self,
+        f: impl FnOnce(Promise<T>) -> Fut,
+    ) -> impl Future<Output = Result<Option<T>, E>>
+    where
+        T: Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.start_at(f, Location::caller())
+    }
+
+    async fn start_at<T, Fut>(
+        &self,
+        f: impl FnOnce(Promise<T>) -> Fut,
+        location: &'static Location<'static>,
+    ) -> Result<Option<T>, E>
     where
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -107,7 +124,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             let (ready, early) = (ready.clone(), early.clone());
             Box::new(move |end| early.end(end, || ready.state() == State::Finished))
         };
-        let mut child = self.spawn_diverted(f(promise), Some(divert)).abort_on_drop();
+        let mut child = self.spawn_diverted(f(promise), Some(divert), location).abort_on_drop();
         let value = poll_fn(|cx| {
             if let Poll::Ready(Ok(value)) = Pin::new(&mut ready).poll(cx) {
                 return Poll::Ready(Some(value));

@@ -21,6 +21,8 @@ pub(super) struct Shared<E> {
     pub(super) grace: Duration,
     pub(super) policy: Policy,
     location: &'static Location<'static>,
+    /// That of the runtime in which the group began.
+    executor: Option<Arc<dyn Executor>>,
     /// The phase is `Aborting`; for members that run, which have no other reason to take the lock.
     aborting: AtomicBool,
     state: Mutex<State<E>>,
@@ -169,6 +171,7 @@ impl<E> Shared<E> {
             grace: options.grace,
             policy: options.policy,
             location,
+            executor: context::executor(),
             aborting: AtomicBool::new(false),
             state: Mutex::new(state),
         };
@@ -403,10 +406,15 @@ impl<E> Shared<E> {
         }
     }
 
+    /// Gives a report to the runtime that the group began in, wherever this thread stands.
+    fn tell(&self, unobserved: Unobserved) {
+        context::report(self.executor.clone().or_else(context::executor), unobserved);
+    }
+
     fn report_panic(&self, error: Error) {
         let unobserved = Unobserved::future(error, self.location);
         // The handler is the user's.
-        let reported = catch_unwind(AssertUnwindSafe(|| context::report(context::executor(), unobserved)));
+        let reported = catch_unwind(AssertUnwindSafe(|| self.tell(unobserved)));
         if let Err(payload) = reported {
             drop_quietly(payload);
         }
@@ -420,7 +428,7 @@ impl<E: Send + 'static> Executor for Shared<E> {
     }
 
     fn report(&self, unobserved: Unobserved) {
-        context::report(context::executor(), unobserved);
+        self.tell(unobserved);
     }
 
     fn id(&self) -> u64 {
