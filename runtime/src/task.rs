@@ -148,6 +148,11 @@ impl<T> Task<T> {
     /// Callbacks of one task run one after the other, in the order in which they were added; a panic of one is reported
     /// and the next one runs. If that runtime is shut down before, `callback` is dropped and never called.
     ///
+    /// A callback is told of a panic, and does not see it in the sense of [`Builder::on_unobserved`]: of a detached task that is
+    /// reported all the same.
+    ///
+    /// [`Builder::on_unobserved`]: crate::Builder::on_unobserved
+    ///
     /// # Panics
     /// If the default runtime is needed and cannot be built, with the reason.
     ///

@@ -36,8 +36,8 @@
 ///   what it had done until then is lost unless the future is cancel-safe.
 /// - **Panic** of a future or a handler goes to the caller; the futures are dropped.
 /// - **Fairness**: without `biased;` each branch is first equally often. A branch that is ready, whether its output fits
-///   or not, takes one unit of the task's [budget](crate::task::coop), and so does `else`: a `select!` in a loop gives way
-///   to other tasks. A branch that uses the budget up does not keep the others from being seen.
+///   or not, takes one unit of the task's [budget](crate::task::coop), and so does `else`, unless it stands alone: a
+///   `select!` in a loop gives way to other tasks. A branch that uses the budget up does not keep the others from being seen.
 ///
 /// # Panics
 /// If all branches are disabled and there is no `else`.

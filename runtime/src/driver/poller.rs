@@ -1,8 +1,8 @@
 //! Where the system's readiness events come from: epoll on Linux, the `polling` crate elsewhere, a stand-in in models.
 //!
 //! # The seam
-//! A poller has `add`, `rearm`, `delete`, `wait` and `ring`, and one constant: whether a short count means that the
-//! object has no more. Everything above it is the same on every system.
+//! A poller has `add`, `rearm`, `delete`, `wait` and `ring`, and two constants: whether a short count means that the
+//! object has no more, and whether closing an object takes it out. Everything above it is the same on every system.
 
 #[cfg(all(target_os = "linux", not(runtime_portable), not(runtime_loom)))]
 mod epoll;

@@ -84,6 +84,9 @@ impl Builder {
     }
 
     /// Called on each thread that runs your code, before it does anything else. A panic of it is not passed on.
+    ///
+    /// A worker's thread is called for a task, which others take only if they come by: let the hook be short. One that waits
+    /// for the hook of another worker may wait for ever, and one that waits for a task as well, if there is one worker.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_thread_start = Some(Arc::new(hook));
         self

@@ -10,7 +10,8 @@
 //!
 //! # Busy workers
 //! A worker that does not run out of tasks looks at its own timers every 64 tasks and, if nobody has the lead, at the
-//! whole driver every 100 microseconds. A worker whose tasks are long looks at the clock after each.
+//! whole driver when 100 microseconds have passed since the last look: that is after 64 tasks as well, and so up to 0.8
+//! milliseconds later. A worker whose tasks take longer than 12.5 microseconds each looks at the clock after each.
 
 use std::cell::Cell;
 use std::ptr;
