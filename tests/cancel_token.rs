@@ -384,3 +384,15 @@ fn values_that_are_there_are_not_lost_to_a_cancel_for_want_of_a_budget() {
         assert_eq!(given.await, MANY);
     });
 }
+
+#[test]
+fn a_loop_whose_steps_are_always_ready_gives_way_to_who_cancels_it() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let token = CancelToken::new();
+            let canceller = token.clone();
+            drop(runtime::spawn(async move { canceller.cancel() }));
+            while token.run_until_cancelled(runtime::task::coop::cooperative(async {})).await.is_some() {}
+        });
+    });
+}

@@ -136,20 +136,22 @@ impl<F: Future, W: CancelWait> Future for RunUntilCancelled<F, W> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        let this = self.project();
+        let mut this = self.project();
         if !std::mem::replace(this.begun, true) && this.wait.is_over() {
             return Poll::Ready(None);
         }
-        {
-            // A future that is ready and pending only for want of a budget would lose its value to the cancel.
-            let _unit = BudgetGuard::one_more();
-            if let Poll::Ready(output) = this.future.poll(cx) {
-                return Poll::Ready(Some(output));
-            }
+        if let Poll::Ready(output) = this.future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
         }
         // Looked at without the budget, which the future may use up each time.
         if this.wait.is_over() {
-            return Poll::Ready(None);
+            // A future that is ready, and pending only for want of a budget, would lose its value to the cancel.
+            let more = BudgetGuard::one_more();
+            let output = more.map(|_unit| this.future.poll(cx));
+            return Poll::Ready(match output {
+                Some(Poll::Ready(output)) => Some(output),
+                _ => None,
+            });
         }
         Pin::new(this.wait).poll(cx).map(|()| None)
     }
