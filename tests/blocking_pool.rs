@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use runtime::{BlockingPool, Runtime};
@@ -439,9 +440,36 @@ fn a_pool_lets_others_have_its_thread_between_two_jobs() {
         };
         let jobs = ["pool's second", "pool's third"].map(|who| pool.submit(note(who)).unwrap());
         let other = rt.spawn_blocking(note("other's"));
+        let begin = Instant::now();
+        // Longer than a worker keeps its thread.
+        until(|| begin.elapsed() > Duration::from_millis(2));
         drop(release);
         other.wait().unwrap();
         jobs.iter().for_each(|job| _ = job.wait().unwrap());
         assert_eq!(*order.lock(), ["other's", "pool's second", "pool's third"]);
+    });
+}
+
+/// With one worker the first job has ended when the second begins.
+#[test]
+fn a_panic_that_a_map_has_taken_and_gives_to_nobody_is_reported() {
+    within(PATIENCE, || {
+        let (handler, seen) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let (begin, began) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let mut map = Box::pin(pool(&rt, 1).map([true, false], move |panics| {
+            assert!(!panics, "not given");
+            begin.send(()).unwrap();
+            let _ = released.lock().recv();
+        }));
+        began.recv().unwrap();
+        rt.block_on(async {
+            assert!(poll_once(map.as_mut()).await.is_pending());
+            drop(map);
+        });
+        assert!(seen.recv().unwrap().to_string().contains("not given"));
+        drop(release);
     });
 }

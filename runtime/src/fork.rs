@@ -65,7 +65,8 @@ pub(crate) fn watch(who: Who, in_child: fn()) {
 
 /// Another process may have descriptors of what this one has opened.
 ///
-/// ORDERING: Relaxed, a fork that another thread makes meanwhile may as well come a moment later.
+/// ORDERING: Relaxed. Who closes a descriptor while another thread forks may not know yet: then it stays watched until the
+/// child closes it too.
 pub(crate) fn has_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
@@ -80,17 +81,16 @@ fn notice() {
 }
 
 fn register() {
-    extern "C" fn parent() {
+    extern "C" fn prepare() {
         FORKED.store(true, Ordering::Relaxed);
     }
     extern "C" fn child() {
-        FORKED.store(true, Ordering::Relaxed);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         IN_CHILD.iter().filter_map(OnceLock::get).for_each(|in_child| in_child());
     }
     // SAFETY: the handlers are functions of this library, which is never unloaded while they are registered.
     // For want of memory they are not registered, and children are not noticed.
-    let _ = unsafe { libc::pthread_atfork(None, Some(parent), Some(child)) };
+    let _ = unsafe { libc::pthread_atfork(Some(prepare), None, Some(child)) };
 }
 
 /// The child of a `culprit` that forked came back from it, and would go on with what its parent goes on with. There is nobody

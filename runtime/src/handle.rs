@@ -289,12 +289,12 @@ impl Handle {
         scheduler::block_on(self.shared(), future)
     }
 
-    /// Calls `f` on the runtime, soon. Where one thread runs the tasks, the calls of one thread come in order; others have
-    /// none. A panic of `f` is reported as that of a detached task. If the runtime is shut down before, `f` is dropped and
+    /// Calls `f` on the runtime, soon. On a current-thread runtime the calls of one thread come in order; others have none. A
+    /// panic of `f` is reported as that of a detached task. If the runtime is shut down before, `f` is dropped and
     /// never called.
     #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce() + Send + 'static) {
-        self.shared().call_in_order(Box::new(f), Location::caller());
+        self.shared().call_soon(f, Location::caller());
     }
 
     /// The name given with [`Builder::name`](crate::Builder::name).

@@ -305,22 +305,31 @@ impl Shared {
         F::Output: Send + 'static,
         M: Meta,
     {
-        self.spawn_with(core::push_spawned, future, meta, location)
+        self.spawn_with(Some(core::push_spawned), future, meta, location)
     }
 
-    /// Calls `job` behind whatever this thread has submitted before in this way, where one thread runs it all.
-    pub(crate) fn call_in_order(&'static self, job: Job, location: &'static Location<'static>) {
-        let call = Box::pin(async move { job() });
+    /// Calls `f` as a task. Where one thread runs all tasks they come in the order of the calls: from one queue, whichever
+    /// thread calls.
+    pub(crate) fn call_soon(
+        &'static self,
+        f: impl FnOnce() + Send + 'static,
+        location: &'static Location<'static>,
+    ) {
+        let call = async move { f() };
+        if self.flavor == Flavor::MultiThread {
+            return drop(self.spawn(call, (), location));
+        }
         drop(match inherit::capture() {
-            None => self.spawn_with(core::push_behind, call, (), location),
-            Some(values) => self.spawn_with(core::push_behind, values.carry(call), (), location),
+            None => self.spawn_with(None, call, (), location),
+            Some(values) => self.spawn_with(None, values.carry(Box::pin(call)), (), location),
         });
     }
 
+    /// Queues it with `push`, if this thread runs a worker, or else for whoever comes.
     #[inline(always)]
     fn spawn_with<F, M>(
         &'static self,
-        push: Push,
+        push: Option<Push>,
         future: F,
         meta: M,
         location: &'static Location<'static>,
@@ -335,7 +344,10 @@ impl Shared {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase == STOPPING || self.is_lost() {
             self.refuse(runnable);
-        } else if let Err(runnable) = self.on_worker(runnable, push) {
+        } else if let Err(runnable) = match push {
+            Some(push) => self.on_worker(runnable, push),
+            None => Err(runnable),
+        } {
             self.submit(runnable, phase);
         }
         task

@@ -416,10 +416,7 @@ impl<S: Schedule> Front<S> {
         // The scheduler may serve another runtime by now, which has no business with this.
         let elsewhere = |executor: &Arc<dyn Executor>| origin.is_some_and(|origin| origin != executor.id());
         let executor = self.scheduler.executor().filter(|executor| !elsewhere(executor));
-        // The handler is the user's.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| context::report(executor, unobserved))) {
-            drop_quietly(payload);
-        }
+        context::report(executor, unobserved);
     }
 }
 

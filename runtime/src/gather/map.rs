@@ -27,7 +27,7 @@ pub use unordered::MapUnordered;
 /// instead, and nothing is started for a consumer that does not ask.
 ///
 /// - **Drop**, **cancel**: the tasks that run are cancelled, not waited for, and no more are started. Results that were
-///   not given are dropped.
+///   not given are dropped, and a panic among them is reported.
 /// - **Panic** of a future is its result. One of `f` or of the iterator goes to the caller, and the tasks are cancelled
 ///   when the call is dropped.
 ///

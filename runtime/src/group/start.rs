@@ -70,8 +70,8 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// are the caller's and not the group's: an error is returned here, and a panic goes on here. From then on it is a child
     /// like any other.
     ///
-    /// `None` if the group was cancelled, or the child's runtime shut down, before the child was ready. A child that waits for [room](Self::with_limit) is
-    /// waited for.
+    /// `None` if the group was cancelled, or the child's runtime shut down, before the child was ready. A child that waits for
+    /// [room](Self::with_limit) is waited for.
     ///
     /// # Cancellation
     /// Dropping this future cancels the child, also one that has just become ready, whose value is lost. If the child has
@@ -117,12 +117,17 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
-        // The panic that breaks it is told by itself.
-        let (promise, mut ready) = Promise::inner();
+        let (promise, mut ready) = Promise::new();
         let early = Arc::new(Early { stage: Mutex::new(Stage::Waiting), shared: self.shared.clone() });
         let divert: Divert<E> = {
             let (ready, early) = (ready.clone(), early.clone());
-            Box::new(move |end| early.end(end, || ready.state() == State::Finished))
+            Box::new(move |end| {
+                if matches!(end, End::Failed(Failure::Panic(_))) {
+                    // It has broken the promise, which is no failure beside it.
+                    let _ = ready.result();
+                }
+                early.end(end, || ready.state() == State::Finished)
+            })
         };
         let mut child = self.spawn_diverted(f(promise), Some(divert), location).abort_on_drop();
         let value = poll_fn(|cx| {

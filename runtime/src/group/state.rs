@@ -1,7 +1,7 @@
 //! What the handles and the members of one group share: its phase, who may run, what went wrong.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::census::{self, Census};
 use super::error::{Failure, Policy};
 use crate::cancel::CancelToken;
 use crate::context::{self, Executor, Job, Unobserved};
-use crate::error::{Error, drop_quietly};
+use crate::error::drop_quietly;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::lock::Mutex;
 use crate::promise::{Future, Promise};
@@ -402,22 +402,13 @@ impl<E> Shared<E> {
     pub(super) fn report(&self, failure: Failure<E>) {
         match failure {
             Failure::Error(error) => _ = drop_quietly(error),
-            Failure::Panic(error) => self.report_panic(error),
+            Failure::Panic(error) => self.tell(Unobserved::future(error, self.location)),
         }
     }
 
     /// Gives a report to the runtime that the group began in, wherever this thread stands.
     fn tell(&self, unobserved: Unobserved) {
         context::report(self.executor.clone().or_else(context::executor), unobserved);
-    }
-
-    fn report_panic(&self, error: Error) {
-        let unobserved = Unobserved::future(error, self.location);
-        // The handler is the user's.
-        let reported = catch_unwind(AssertUnwindSafe(|| self.tell(unobserved)));
-        if let Err(payload) = reported {
-            drop_quietly(payload);
-        }
     }
 }
 

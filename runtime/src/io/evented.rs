@@ -159,6 +159,7 @@ impl<T: AsFd> Evented<T> {
 
     fn unlink(&mut self) {
         if let Some(link) = self.link.take() {
+            // A call of the system more for each socket that ends, in a program that has forked.
             let other_descriptors = *self.foreign.get_mut() || fork::has_forked();
             link.remove(self.get_ref().as_fd(), other_descriptors);
         }

@@ -229,11 +229,7 @@ impl Inner {
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
         let unobserved = Unobserved::future(Error::panicked(payload), self.location);
-        if let Err(payload) =
-            catch_unwind(AssertUnwindSafe(|| context::report(context::executor(), unobserved)))
-        {
-            drop_quietly(payload);
-        }
+        context::report(context::executor(), unobserved);
     }
 }
 

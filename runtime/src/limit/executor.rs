@@ -1,11 +1,13 @@
 //! Workers for code that blocks: at most so many jobs at a time, the others wait in a queue of their own.
 
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::queue::{Job, Queue};
+use crate::context::{self, Unobserved};
 use crate::error::{Error, drop_quietly};
 use crate::handle::Handle;
 use crate::inherit::{self, Values};
@@ -96,7 +98,8 @@ impl BlockingPool {
     /// [`is_shutdown`](Error::is_shutdown).
     ///
     /// # Cancellation
-    /// Dropping it drops the jobs that wait. Those that run go on to their end, and what they return is dropped.
+    /// Dropping it drops the jobs that wait. Those that run go on to their end, and what they return is dropped. A panic that
+    /// came before is reported as one that nobody saw.
     ///
     /// ```
     /// let pool = runtime::BlockingPool::new(2);
@@ -121,15 +124,16 @@ impl BlockingPool {
             self.submit(move || Mutex::new(Some(f(item)))).map(CancelOnDrop)
         };
         let jobs: Vec<_> = items.into_iter().map(submit).collect();
+        let location = Location::caller();
         async move {
-            let mut results = Vec::with_capacity(jobs.len());
+            let mut results = Results { results: Vec::with_capacity(jobs.len()), location };
             for job in jobs {
-                results.push(match job {
+                results.results.push(match job {
                     Ok(job) => job.take().await,
                     Err(error) => Err(error),
                 });
             }
-            results
+            std::mem::take(&mut results.results)
         }
     }
 
@@ -210,6 +214,20 @@ where
 
     fn is_cancelled(&self) -> bool {
         self.promise.is_cancelled()
+    }
+}
+
+/// Those of a [`map`](BlockingPool::map) so far. A panic that nobody is given, because the call is dropped, is reported.
+struct Results<T> {
+    results: Vec<Result<T, Error>>,
+    location: &'static Location<'static>,
+}
+
+impl<T> Drop for Results<T> {
+    fn drop(&mut self) {
+        let panics = self.results.drain(..).filter_map(Result::err).filter(Error::is_panic);
+        panics
+            .for_each(|error| context::report(context::executor(), Unobserved::future(error, self.location)));
     }
 }
 

@@ -3,9 +3,12 @@
 //! # Protocol
 //! A worker is one job of the runtime's blocking pool that takes jobs from here until there are none. *Submit* queues the
 //! job and, if fewer than `most` work, counts one more and starts it; a *worker* that finds the queue empty stops counting
-//! under the same lock. One that others wait for gives its thread up after a job, and gets in line behind them. So a job in the queue always has somebody who will look. A worker that the runtime refuses to
-//! run, because it was shut down or the system has no thread, stops counting too; the last one fails what is queued
-//! before that. *Close* counts as a worker while it fails the jobs that it takes out: the end is told after the last job's.
+//! under the same lock. So a job in the queue always has somebody who will look. A worker that the runtime refuses to run,
+//! because it was shut down or the system has no thread, stops counting too; the last one fails what is queued before that.
+//! *Close* counts as a worker while it fails the jobs that it takes out: the end is told after the last job's.
+//!
+//! A worker gives its thread up after a [`SLICE`] if others than those of this queue wait for one, and gets in line behind
+//! them: it might have jobs for ever.
 //!
 //! # A job that is cancelled
 //! The promise tells its [`Ticket`] that it was settled from outside; that takes the job out of the queue. The watch is
@@ -17,8 +20,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
-use crate::blocking::Dependent;
+use crate::blocking::{Dependent, Ended};
+use crate::context::ending;
 use crate::coop::BudgetGuard;
 use crate::error::{Error, drop_quietly};
 use crate::fork::Birth;
@@ -38,6 +43,9 @@ pub(super) trait Job: Send {
     fn is_cancelled(&self) -> bool;
 }
 
+/// For how long a worker keeps a thread that others wait for.
+const SLICE: Duration = Duration::from_millis(1);
+
 /// What all of a pool share.
 pub(super) struct Queue {
     runtime: Handle,
@@ -52,6 +60,8 @@ struct State {
     waiting: BTreeMap<u64, Box<dyn Job>>,
     next: u64,
     working: usize,
+    /// Of those, the ones that have a thread.
+    on_threads: usize,
     closed: bool,
     /// Set when it has ended.
     end: Option<Promise<()>>,
@@ -76,7 +86,14 @@ fn announce(end: Option<Promise<()>>) {
 impl Queue {
     pub(super) fn new(runtime: Handle, most: usize) -> Arc<Self> {
         let (end, ended) = Promise::inner();
-        let state = State { waiting: BTreeMap::new(), next: 0, working: 0, closed: false, end: Some(end) };
+        let state = State {
+            waiting: BTreeMap::new(),
+            next: 0,
+            working: 0,
+            on_threads: 0,
+            closed: false,
+            end: Some(end),
+        };
         let queue = Arc::new(Queue { runtime, birth: Birth::now(), most, state: Mutex::new(state), ended });
         let dependent: Weak<dyn Dependent> = Arc::<Queue>::downgrade(&queue);
         queue.runtime.pool().tell_at_close(dependent);
@@ -138,7 +155,7 @@ impl Queue {
         // It has not ended before they have failed.
         state.working += 1;
         drop(state);
-        failed.into_values().for_each(|job| job.fail(error.clone()));
+        ending(|| failed.into_values().for_each(|job| job.fail(error.clone())));
         Queue::leave(self.state.lock());
         count
     }
@@ -173,6 +190,11 @@ impl Queue {
         announce(end);
     }
 
+    /// Somebody waits for a thread who is not one of ours.
+    fn others_wait(&self, state: &State) -> bool {
+        self.runtime.pool().waiting() > state.working - state.on_threads
+    }
+
     /// Stops counting a worker that holds the lock, and lets it go.
     fn leave(mut state: MutexGuard<'_, State>) {
         state.working -= 1;
@@ -184,8 +206,13 @@ impl Queue {
 
 impl Dependent for Queue {
     /// At once and not by the workers, which may all be in jobs that do not return.
-    fn pool_closed(&self) -> usize {
-        if self.is_lost() { 0 } else { self.fail_waiting(self.state.lock(), &Error::shutdown()) }
+    fn pool_closed(&self) -> Ended {
+        if self.is_lost() {
+            return Ended::default();
+        }
+        let state = self.state.lock();
+        let stand_ins = state.working - state.on_threads;
+        Ended { jobs: self.fail_waiting(state, &Error::shutdown()), stand_ins }
     }
 }
 
@@ -233,23 +260,29 @@ impl Worker {
 
     fn work(mut self) {
         let Some(queue) = self.0.take() else { return };
-        let mut has_worked = false;
+        queue.state.lock().on_threads += 1;
+        let since = Instant::now();
         loop {
             if queue.is_lost() {
                 // The child of a job that forked came back: what is queued is the parent's. Who runs us ends the child.
                 return std::mem::forget(queue);
             }
-            if queue.runtime.pool().is_closed() {
-                // Jobs that have not begun never do, as those of the runtime itself.
-                return refuse(&queue, &Error::shutdown());
-            }
+            let closed = queue.runtime.pool().is_closed();
             let mut state = queue.state.lock();
-            if has_worked && !state.waiting.is_empty() && queue.runtime.pool().is_waited_for() {
-                // Others would wait until nothing is left here, which may be never.
+            let gives_way =
+                !state.waiting.is_empty() && since.elapsed() >= SLICE && queue.others_wait(&state);
+            if closed || gives_way {
+                state.on_threads -= 1;
                 drop(state);
-                return Worker(Some(queue)).submit();
+                // Jobs that have not begun when the pool is closed never do, as those of the runtime itself.
+                return if closed {
+                    refuse(&queue, &Error::shutdown())
+                } else {
+                    Worker(Some(queue)).submit()
+                };
             }
             let Some((_, job)) = state.waiting.pop_first() else {
+                state.on_threads -= 1;
                 return Queue::leave(state);
             };
             drop(state);
@@ -257,7 +290,6 @@ impl Worker {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
                 drop_quietly(payload);
             }
-            has_worked = true;
         }
     }
 }

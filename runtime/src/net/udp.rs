@@ -204,12 +204,13 @@ impl UdpSocket {
     }
 }
 
-/// The system takes an `int`, which a greater number would be cut to; it cuts this one to what it allows.
+/// The system takes an `int`, which a greater number would be cut to; Linux cuts this one to what it allows.
 const MOST: usize = i32::MAX as usize;
 
 /// An option: how to read it and how to set it.
 macro_rules! options {
-    ($($(#[$attr:meta])* $get:ident, $set:ident: $ty:ty $(, up to $most:expr)? => $inner_get:ident, $inner_set:ident, $what:literal;)*) => {
+    ($($(#[$attr:meta])*
+    $get:ident, $set:ident: $ty:ty $(, up to $most:expr)? => $inner_get:ident, $inner_set:ident, $what:literal;)*) => {
         impl UdpSocket {$(
             #[doc = concat!("Reads ", $what, ".")]
             ///

@@ -2,14 +2,14 @@
 //! The shared state of a promise and its futures: who may write the value, who may read it, who is told.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::Arc as StdArc;
 
 use super::audience::Audience;
 use super::state::State;
 use super::word::{Outcome, Word};
 use crate::context::{self, Executor, Unobserved};
-use crate::error::{Error, drop_quietly};
+use crate::error::Error;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::lock::{Mutex, MutexGuard, assert_none_held};
 use crate::loom::{Arc, UnsafeCell};
@@ -237,14 +237,10 @@ impl<T> Cell<T> {
         self.report(context::executor(), error);
     }
 
-    /// The handler is the user's and this may run in a destructor: a panic of it ends here.
+    /// May run in a destructor.
     pub(super) fn report(&self, executor: Option<StdArc<dyn Executor>>, error: Error) {
         assert_none_held();
-        let unobserved = Unobserved::future(error, self.location);
-        let reported = catch_unwind(AssertUnwindSafe(|| context::report(executor, unobserved)));
-        if let Err(payload) = reported {
-            drop_quietly(payload);
-        }
+        context::report(executor, Unobserved::future(error, self.location));
     }
 
     /// Atomics only: it must not block, whoever holds the lock.

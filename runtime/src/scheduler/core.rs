@@ -251,13 +251,6 @@ pub(super) fn push_spawned(shared: &'static Shared, core: &mut Core, runnable: R
     shared.idle.calls_for_wake()
 }
 
-/// A fresh task that runs after those that are queued. True if the push calls for a wake-up.
-pub(super) fn push_behind(shared: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {
-    shared.processors[core.index].stats.spawned.add(1);
-    core.deque.push(runnable);
-    shared.idle.calls_for_wake()
-}
-
 /// A task that yielded runs after the others. This worker is about to pick, so nobody is woken for it.
 #[inline]
 pub(super) fn push_yielded(_: &'static Shared, core: &mut Core, runnable: Runnable) -> bool {

@@ -170,10 +170,10 @@ impl Drop for Root<'_> {
 }
 
 /// Sets the flag that this thread polls tasks, and puts it back.
-pub(super) struct Async(bool);
+struct Async(bool);
 
 impl Async {
-    pub(super) fn set(on: bool) -> Self {
+    fn set(on: bool) -> Self {
         Async(set_async(on))
     }
 }

@@ -8,7 +8,8 @@
 //! *Summon* (the monitor): 1. take the post; 2. widen the reach, so that everybody looks into its queue; 3. offer the seat;
 //! 4. start a thread. *Dismiss* (the monitor): 1. set the flag; 2. if the worker sleeps, clear its bit, offer the seat, wake
 //! it. It looks at the flag every few tasks and before it sleeps, and one that was on its way to sleep is met by the
-//! monitor's next look. *Leave* (its thread): 1. put the core down; what is queued goes to the injector; 2. vacate the post; 3. `fence(SeqCst)`, as every submitter; 4. wake somebody for what is queued.
+//! monitor's next look. *Leave* (its thread): 1. put the core down; what is queued goes to the injector; 2. vacate the post;
+//! 3. `fence(SeqCst)`, as every submitter; 4. wake somebody for what is queued.
 
 use crossbeam_utils::CachePadded;
 

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::core::steal_one;
-use super::guest::Async;
 use super::virtual_clock::Held;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
+use crate::context::ending;
 use crate::error::Error;
 use crate::id::TaskId;
 use crate::loom::atomic::{Ordering, fence};
@@ -207,15 +207,15 @@ impl Shared {
 
     fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>, error: &Error) -> usize {
         let mut failed = 0;
-        // A destructor that waits for another task here would wait for what this thread does after it.
-        let _async = Async::set(true);
-        for runnable in runnables {
-            runnable.fail(error.clone());
-            // After its destructors, which belong to this runtime.
-            // ORDERING: Release, pairs with the fence in `is_deserted`.
-            self.remote.completed.fetch_add(1, Ordering::Release);
-            failed += 1;
-        }
+        ending(|| {
+            for runnable in runnables {
+                runnable.fail(error.clone());
+                // After its destructors, which belong to this runtime.
+                // ORDERING: Release, pairs with the fence in `is_deserted`.
+                self.remote.completed.fetch_add(1, Ordering::Release);
+                failed += 1;
+            }
+        });
         failed
     }
 

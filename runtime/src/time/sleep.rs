@@ -99,8 +99,9 @@ impl Sleep {
 
     /// Gives it another deadline; before or after it was ready, earlier or later.
     ///
-    /// A task that waits for it need not poll it again for that: it is woken at the new deadline, or before. A later
-    /// deadline, or the same one again, costs next to nothing and wakes nobody.
+    /// A task that waits for it need not poll it again for that: it is woken at the new deadline, or before. To set a later
+    /// deadline, or the same one again, costs next to nothing and wakes nobody; it is rounded up as the one was that the task
+    /// began to wait for.
     ///
     /// ```
     /// use std::{pin::Pin, time::Duration};

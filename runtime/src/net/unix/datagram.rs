@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -46,13 +46,20 @@ pub struct UnixDatagram {
     again: LastCaller,
 }
 
-struct LastCaller(Mutex<Again>);
+struct LastCaller(Mutex<Option<(Waker, Again)>>);
 
 impl LastCaller {
-    fn replace(&self, again: Again) {
-        // Out of the lock: wakers are others' code.
-        let before = std::mem::replace(&mut *self.0.lock(), again);
+    // Wakers are dropped out of the lock: they are others' code.
+
+    fn replace(&self, waker: &Waker, again: Again) {
+        let before = self.0.lock().replace((waker.clone(), again));
         drop(before);
+    }
+
+    /// It need not be woken any more, if it is this one.
+    fn forget(&self, waker: &Waker) {
+        let gone = self.0.lock().take_if(|(last, _)| last.will_wake(waker));
+        drop(gone);
     }
 }
 
@@ -80,7 +87,7 @@ impl UnixDatagram {
     }
 
     fn over(io: Evented<net::UnixDatagram>) -> UnixDatagram {
-        UnixDatagram { io, again: LastCaller(Mutex::new(Again::after(FULL))) }
+        UnixDatagram { io, again: LastCaller(Mutex::new(None)) }
     }
 
     fn from_socket(socket: Socket) -> UnixDatagram {
@@ -162,9 +169,11 @@ impl UnixDatagram {
         let addr = path_addr(path)?;
         let mut again = Again::after(FULL);
         let sent = self.io.poll_again(cx, &mut again, |io| send_to(io, buf, &addr));
-        // One that does not wait leaves the last that does alone.
+        // One that does not wait leaves another that does alone.
         if again.is_set() {
-            self.again.replace(again);
+            self.again.replace(cx.waker(), again);
+        } else if sent.is_ready() {
+            self.again.forget(cx.waker());
         }
         sent
     }
