@@ -490,13 +490,10 @@ where
                 future.poll(&mut Context::from_waker(&waker))
             })
         }));
+        let woke_itself = current::leave(&outer);
         let output = match polled {
-            Ok(Poll::Pending) => {
-                let woke_itself = current::leave(&outer);
-                // SAFETY: RUNNING goes with the call.
-                return unsafe { Self::suspend(header, woke_itself) };
-            }
-            // The destructors are the task's as well.
+            // SAFETY: RUNNING goes with the call.
+            Ok(Poll::Pending) => return unsafe { Self::suspend(header, woke_itself) },
             Ok(Poll::Ready(value)) => match cell.drop_future() {
                 Ok(()) => Ok(value),
                 Err(panic) => {
@@ -505,11 +502,10 @@ where
                 }
             },
             Err(payload) => {
-                let _ = context::dropping(true, || cell.drop_future());
+                let _ = cell.drop_unfinished(true);
                 Err(Error::panicked(payload))
             }
         };
-        current::leave(&outer);
         // SAFETY: RUNNING goes with the call, and the future is gone.
         unsafe { Self::complete(header, output) };
         true
@@ -544,6 +540,17 @@ where
         }
     }
 
+    /// Drops a future that was not ready, whose destructors may be wherever it has waited: they are the task's. Says of it
+    /// whether it has `panicked`.
+    #[cold]
+    fn drop_unfinished(&self, panicked: bool) -> Result<(), Error> {
+        let header = &self.front.header;
+        let outer = current::enter(header, header.id);
+        let dropped = context::dropping(panicked, || self.drop_future());
+        current::leave(&outer);
+        dropped
+    }
+
     /// Drops the future; the error is the panic of its destructor.
     fn drop_future(&self) -> Result<(), Error> {
         catch_unwind(AssertUnwindSafe(|| {
@@ -561,11 +568,8 @@ where
     unsafe fn stop(header: NonNull<Header>, error: Error) {
         // SAFETY: RUNNING keeps the cell alive.
         let cell = unsafe { Self::of(header) };
-        let outer = current::enter(header.as_ptr(), cell.front.header.id);
         // Whoever ends the task may be unwinding; the task is not.
-        let dropped = context::dropping(false, || cell.drop_future());
-        current::leave(&outer);
-        let error = dropped.err().unwrap_or(error);
+        let error = cell.drop_unfinished(false).err().unwrap_or(error);
         // SAFETY: RUNNING goes with the call, and the future is gone.
         unsafe { Self::complete(header, Err(error)) };
     }
