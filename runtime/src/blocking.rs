@@ -430,11 +430,14 @@ impl Pool {
         if self.birth.is_lost() {
             return;
         }
-        let dependents = &mut self.state.lock().dependents;
-        if dependents.len() == dependents.capacity() {
-            dependents.retain(|dependent| dependent.strong_count() > 0);
+        self.state.lock().dependents.push(dependent);
+    }
+
+    /// The dependent at this address is about to be gone.
+    pub(crate) fn forget_dependent(&self, dependent: *const ()) {
+        if !self.birth.is_lost() {
+            self.state.lock().dependents.retain(|known| known.as_ptr().cast::<()>() != dependent);
         }
-        dependents.push(dependent);
     }
 
     /// Refuses new jobs and fails those that have not begun, whose number it returns; running ones go on.
@@ -443,12 +446,12 @@ impl Pool {
             let mut state = self.state.lock();
             state.closed = true;
             let asleep: Vec<_> = state.idle.iter().chain(&state.scout).cloned().collect();
-            let dependents = std::mem::take(&mut state.dependents);
+            let dependents: Vec<_> = state.dependents.drain(..).filter_map(|weak| weak.upgrade()).collect();
             (std::mem::take(&mut state.queue), state.handed, dependents, asleep)
         };
         let mut failed = queued.len() + handed;
         // First: the failure of a stand-in fails what nobody else would run.
-        for dependent in dependents.iter().filter_map(Weak::upgrade) {
+        for dependent in dependents {
             let ended = dependent.pool_closed();
             failed = (failed + ended.jobs).saturating_sub(ended.stand_ins);
         }

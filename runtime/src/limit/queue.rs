@@ -204,6 +204,12 @@ impl Queue {
     }
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.runtime.pool().forget_dependent(std::ptr::from_ref(self).cast());
+    }
+}
+
 impl Dependent for Queue {
     /// At once and not by the workers, which may all be in jobs that do not return.
     fn pool_closed(&self) -> Ended {
