@@ -26,12 +26,8 @@ use crate::time::timeout;
 /// # async fn serve() {}
 /// #[runtime::main(graceful = "5s")]
 /// async fn main() {
-///     let stop = runtime::shutdown_token();
-///     runtime::spawn(async move {
-///         stop.cancelled().await;
-///         println!("good night");
-///     });
-///     serve().await;
+///     let _ = runtime::shutdown_token().run_until_cancelled(serve()).await;
+///     println!("good night");
 /// }
 /// ```
 #[must_use]

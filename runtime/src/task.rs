@@ -22,8 +22,9 @@ pub use local::{LocalSet, spawn_local};
 
 /// The cooperative budget: how long a task may go on before it has to let others run.
 ///
-/// A poll of a task has 128 units. Each operation of this crate that finds its value ready takes one; when none is left
-/// it wakes its task and answers `Pending`, so that the task goes to the back of the queue. Libraries may charge the
+/// A poll of a task has 128 units. Each operation of this crate that finds its value ready takes one, but for those of
+/// [`sync`](crate::sync), which are tokio's; when none is left it wakes its task and answers `Pending`, so that the task goes
+/// to the back of the queue. Libraries may charge the
 /// budget too: the functions here work, and do nothing, outside of the runtime.
 pub mod coop {
     pub use crate::coop::{

@@ -4,7 +4,8 @@
 //!   spare it is late by at most a millisecond, and short waits by less: a deadline is rounded up by a microsecond or a
 //!   64th of the wait, whichever is more, and by about half a millisecond at most, so that long timers that end at about
 //!   the same time share one wake-up.
-//! - **Any length.** Each [`Duration`] and each [`Instant`] is valid everywhere, [`Duration::MAX`] included; what is
+//! - **Any length.** Each [`Duration`] and each [`Instant`] is valid everywhere, [`Duration::MAX`] included, but for a period of
+//!   zero in [`interval`], which panics; what is
 //!   further away than about 574 years after the start of the process never ends. Correctness does not depend on how
 //!   long the process has been up.
 //! - **Anywhere.** As with [`spawn`](crate::spawn()), there is always a runtime: outside of any the default one keeps

@@ -71,19 +71,20 @@ impl Builder {
         self
     }
 
-    /// The names of the threads that run your code, one call for each.
+    /// The names of the threads that the runtime starts for your code, one call for each.
     pub fn thread_name_fn(mut self, name: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.thread_name = Some(ThreadName::Function(Arc::new(name)));
         self
     }
 
-    /// The stack of each thread, in bytes, a tebibyte at most. Default: the standard library's.
+    /// The stack of each of them, in bytes, a tebibyte at most. Default: the standard library's.
     pub fn thread_stack_size(mut self, bytes: usize) -> Self {
         self.thread_stack_size = Some(bytes);
         self
     }
 
-    /// Called on each thread that runs your code, before it does anything else. A panic of it is not passed on.
+    /// Called on each thread that the runtime starts for your code, before it does anything else; not on one that lends itself by
+    /// `block_on`, such as that of `main`, which runs tasks as well. A panic of it is not passed on.
     ///
     /// A worker's thread is called for a task, which others take only if they come by: let the hook be short. One that waits
     /// for the hook of another worker may wait for ever, and one that waits for a task as well, if there is one worker.
@@ -92,7 +93,7 @@ impl Builder {
         self
     }
 
-    /// Called on each thread that runs your code, after everything else. A panic of it is not passed on.
+    /// Called on each thread that the runtime started for your code, after everything else. A panic of it is not passed on.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_thread_stop = Some(Arc::new(hook));
         self
