@@ -219,10 +219,12 @@ fn a_removed_callback_never_runs() {
         let rt = single();
         let _entered = rt.enter();
         let (promise, future) = Promise::new();
-        let id = future.add_done_callback(|_| panic!("it was removed"));
+        let (sender, ran) = mpsc::channel::<()>();
+        let id = future.add_done_callback(move |_| sender.send(()).unwrap());
         assert!(future.remove_done_callback(id) && !future.remove_done_callback(id));
         promise.set_result(()).unwrap();
         rt.block_on(runtime_tests::settle());
+        assert!(ran.try_recv().is_err());
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpStream, UdpSocket};
 use runtime::time;
-use runtime_tests::{alone, on_each, open_files_but_timers, poll_once, settle, tcp_pair};
+use runtime_tests::{alone, nobody, on_each, open_files_but_timers, poll_once, settle, tcp_pair};
 
 /// Closes so that the other side is told of a reset, not of an end.
 fn reset(stream: TcpStream) {
@@ -115,7 +115,7 @@ fn refused_connections_leave_no_descriptor() {
     alone("net_faults::refused_connections_leave_no_descriptor", || {
         on_each(|rt| {
             rt.block_on(async {
-                let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+                let (_socket, nobody) = nobody();
                 let _ = TcpStream::connect(nobody).await;
                 let before = open_files_but_timers();
                 for _ in 0..100 {

@@ -12,16 +12,9 @@ use std::time::Duration;
 
 use runtime::io::{Interest, Ready};
 use runtime::net::{TcpListener, TcpSocket, TcpStream};
-use runtime_tests::{PATIENCE, alone, multi, on_each, poll_once, settle, single, tcp_pair, waits, within};
-
-/// An address at which nobody listens. Whoever has the socket keeps it from others, and a process that is just being started
-/// and has a copy of it does not listen either.
-fn nobody() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, addr)
-}
+use runtime_tests::{
+    PATIENCE, alone, multi, nobody, on_each, poll_once, settle, single, tcp_pair, waits, within,
+};
 
 #[test]
 fn a_connection_carries_bytes_both_ways() {

@@ -305,7 +305,7 @@ fn a_panicking_waker_of_an_awaiter_takes_no_worker_down() {
 #[test]
 fn ten_thousand_panics_leave_every_worker_in_place() {
     within(PATIENCE, || {
-        let rt = Runtime::builder().worker_threads(2).thread_name("panics").build().unwrap();
+        let rt = Runtime::builder().worker_threads(2).thread_name("of-panics").build().unwrap();
         std::panic::set_hook(quiet_hook());
         for _ in 0..10_000 {
             assert!(

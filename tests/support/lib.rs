@@ -27,7 +27,7 @@ use runtime::{Runtime, Unobserved};
 
 pub use hostile::{Deed, Hostile, Meddle, Op};
 pub use random::Random;
-pub use sockets::{alone, both, poll_once, tcp_pair, waits, watched};
+pub use sockets::{alone, both, nobody, poll_once, tcp_pair, waits, watched};
 pub use waiting::{Primitive, Scene, Wait, primitives};
 
 #[cfg(doctest)]

@@ -1,6 +1,7 @@
 //! Connections for tests, and tests that need the process's descriptors, limits or signals for themselves.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::Poll;
 use std::{fs, io};
@@ -19,6 +20,18 @@ pub async fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
     let client = TcpStream::connect(listener.local_addr()?).await?;
     let (server, _) = listener.accept().await?;
     Ok((client, server))
+}
+
+/// An address at which nobody listens. Whoever has the socket keeps it from others, and a process that is just being started
+/// and has a copy of it does not listen either.
+///
+/// # Panics
+/// If the system has no socket.
+pub fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
 }
 
 /// Runs two futures as tasks, until both are ready.
