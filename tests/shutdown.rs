@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use runtime::{Handle, Runtime, ShutdownReport, Task};
+use runtime::{BlockingPool, Handle, Runtime, ShutdownReport, Task};
 use runtime_tests::{
     Counts, Gate, PATIENCE, in_time, multi, on_each, promptly, settle, single, threads_named, until, within,
 };
@@ -354,32 +354,39 @@ fn the_report_of_a_current_thread_runtime_counts_all_that_finished_within_the_gr
     });
 }
 
+/// Shuts a runtime down while three jobs of a pool wait behind the one that `run` begins; how many it says were cancelled.
+fn cancelled_behind(rt: Runtime, pool: &BlockingPool, run: impl FnOnce(Box<dyn FnOnce() + Send>)) -> usize {
+    let (begin, began) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    run(Box::new(move || {
+        begin.send(()).unwrap();
+        let _ = may_end.recv();
+    }));
+    began.recv().unwrap();
+    let waiting: Vec<_> = (0..3).map(|n| pool.submit(move || n).unwrap()).collect();
+    let ender = thread::spawn(move || {
+        for waiting in &waiting {
+            assert!(waiting.wait().unwrap_err().is_shutdown());
+        }
+        drop(end);
+    });
+    let cancelled = rt.shutdown(Duration::ZERO).cancelled;
+    ender.join().unwrap();
+    cancelled
+}
+
+fn pool_of_one(rt: &Runtime) -> BlockingPool {
+    let _entered = rt.enter();
+    BlockingPool::new(1)
+}
+
 /// They wait for the one thread that their pool may have.
 #[test]
 fn the_report_counts_the_jobs_that_wait_in_a_blocking_pool() {
     within(PATIENCE, || {
         let rt = multi(1);
-        let entered = rt.enter();
-        let pool = runtime::BlockingPool::new(1);
-        drop(entered);
-        let (begin, began) = mpsc::channel();
-        let (end, may_end) = mpsc::channel::<()>();
-        let running = pool.submit(move || {
-            begin.send(()).unwrap();
-            let _ = may_end.recv();
-        });
-        began.recv().unwrap();
-        let waiting: Vec<_> = (0..3).map(|n| pool.submit(move || n).unwrap()).collect();
-        let ender = thread::spawn(move || {
-            for waiting in &waiting {
-                assert!(waiting.wait().unwrap_err().is_shutdown());
-            }
-            drop(end);
-        });
-        let report = rt.shutdown(Duration::ZERO);
-        assert_eq!(report.cancelled, 3);
-        ender.join().unwrap();
-        running.unwrap().wait().unwrap();
+        let pool = pool_of_one(&rt);
+        assert_eq!(cancelled_behind(rt, &pool, |job| drop(pool.submit(job))), 3);
     });
 }
 
@@ -388,26 +395,8 @@ fn the_report_counts_the_jobs_that_wait_in_a_blocking_pool() {
 fn the_report_counts_the_jobs_of_a_blocking_pool_that_has_no_thread_and_not_its_worker() {
     within(PATIENCE, || {
         let rt = Runtime::builder().worker_threads(1).max_blocking_threads(1).build().unwrap();
-        let entered = rt.enter();
-        let pool = runtime::BlockingPool::new(1);
-        drop(entered);
-        let (begin, began) = mpsc::channel();
-        let (end, may_end) = mpsc::channel::<()>();
-        let running = rt.spawn_blocking(move || {
-            begin.send(()).unwrap();
-            let _ = may_end.recv();
-        });
-        began.recv().unwrap();
-        let waiting: Vec<_> = (0..3).map(|n| pool.submit(move || n).unwrap()).collect();
-        let ender = thread::spawn(move || {
-            for waiting in &waiting {
-                assert!(waiting.wait().unwrap_err().is_shutdown());
-            }
-            drop(end);
-        });
-        assert_eq!(rt.shutdown(Duration::ZERO).cancelled, 3);
-        ender.join().unwrap();
-        running.wait().unwrap();
+        let (pool, handle) = (pool_of_one(&rt), rt.handle());
+        assert_eq!(cancelled_behind(rt, &pool, |job| drop(handle.spawn_blocking(job))), 3);
     });
 }
 
