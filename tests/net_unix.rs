@@ -17,7 +17,7 @@ use std::time::Duration;
 use runtime::io::Interest;
 use runtime::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use runtime::{Runtime, time};
-use runtime_tests::{CountingWaker, on_each, single, waits};
+use runtime_tests::{CountingWaker, Deed, Hostile, Op, PATIENCE, on_each, single, waits, within};
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
 
 /// A path that nobody else uses, whose file is gone at the end.
@@ -323,6 +323,27 @@ fn a_send_that_need_not_wait_leaves_the_one_that_waits_its_next_try() {
         assert!(sender.poll_send_to(&mut noop, b"first", &other.0).is_ready());
         time::advance(Duration::from_secs(1)).await;
         assert_eq!(counts.wakes(), 1);
+    });
+}
+
+/// Its `clone` is called for the next try.
+#[test]
+fn a_waker_may_send_with_the_socket_that_it_waits_for() {
+    within(PATIENCE, || {
+        single().block_on(async {
+            let place = Place::new();
+            let _slow = UnixDatagram::bind(&place.0).unwrap();
+            let sender = Arc::new(UnixDatagram::unbound().unwrap());
+            while sender.try_send_to(b"full", &place.0).is_ok() {}
+            let (again, path) = (sender.clone(), place.0.clone());
+            let meddle = Arc::new(move || {
+                let mut noop = Context::from_waker(Waker::noop());
+                assert!(again.poll_send_to(&mut noop, b"meddles", &path).is_pending());
+            });
+            let (hostile, waker) = Hostile::new(Op::Clone, Deed::Meddle, meddle, Vec::new());
+            assert!(sender.poll_send_to(&mut Context::from_waker(&waker), b"last", &place.0).is_pending());
+            assert!(hostile.deeds() > 0);
+        });
     });
 }
 

@@ -3,7 +3,6 @@
 use std::future::pending;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStderr, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
@@ -271,9 +270,13 @@ async fn hangs_when_asked() {
     say_ready();
     shutdown_token().cancelled().await;
     eprintln!("asked");
+    hang()
+}
+
+/// Not even an await. A signal ends the process.
+fn hang() -> ! {
     loop {
-        // Not even an await.
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::park();
     }
 }
 
@@ -299,9 +302,7 @@ struct HangsOnDrop;
 impl Drop for HangsOnDrop {
     fn drop(&mut self) {
         eprintln!("hangs");
-        loop {
-            std::thread::sleep(Duration::from_secs(60));
-        }
+        hang()
     }
 }
 

@@ -74,9 +74,10 @@ pub(crate) fn has_forked() -> bool {
 fn notice() {
     // Those who come at the same time register twice, which does no harm: one who did not wait for the other could fork
     // before it has.
-    if !REGISTERED.load(Ordering::Relaxed) {
+    // ORDERING: Acquire, pairs with the Release below: who forks after this has the handlers.
+    if !REGISTERED.load(Ordering::Acquire) {
         register();
-        REGISTERED.store(true, Ordering::Relaxed);
+        REGISTERED.store(true, Ordering::Release);
     }
 }
 

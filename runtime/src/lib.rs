@@ -218,8 +218,8 @@ pub mod __private {
 /// `shutdown_token()`, and the body has that long to return. If it does not, it is dropped, the runtime is shut down, and
 /// the process ends with the code that shells give for the signal, 130 or 143. A second signal, if it comes more than
 /// a tenth of a second after the first, ends the process at once, whatever it is doing, and so does the first one after the body
-/// has returned. A body that blocks its thread instead of
-/// awaiting, or a task that does so on that thread, can be ended by the second signal only.
+/// has returned. A body that blocks its thread instead of awaiting, or a task that does so on that thread, can be ended by the
+/// second signal only.
 #[cfg_attr(feature = "signal", doc = "```")]
 #[cfg_attr(not(feature = "signal"), doc = "```ignore")]
 /// #[runtime::main(graceful = "10s")]

@@ -5,9 +5,8 @@
 //!   64th of the wait, whichever is more, and by about half a millisecond at most, so that long timers that end at about
 //!   the same time share one wake-up.
 //! - **Any length.** Each [`Duration`] and each [`Instant`] is valid everywhere, [`Duration::MAX`] included, but for a period of
-//!   zero in [`interval`], which panics; what is
-//!   further away than about 574 years after the start of the process never ends. Correctness does not depend on how
-//!   long the process has been up.
+//!   zero in [`interval`], which panics; what is further away than about 574 years after the start of the process never ends.
+//!   Correctness does not depend on how long the process has been up.
 //! - **Anywhere.** As with [`spawn`](crate::spawn()), there is always a runtime: outside of any the default one keeps
 //!   the time. A timer may be moved between tasks, runtimes and executors; it wakes whoever polled it last, by
 //!   the clock of the runtime in which that was. If the runtime that keeps its time is shut down, it wakes who waits and goes on

@@ -120,10 +120,11 @@ pub(crate) fn try_read<S: ByteStream>(stream: &S, buf: &mut [u8]) -> io::Result<
 
 pub(crate) fn try_read_vectored<S: ByteStream>(stream: &S, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let part = part(bufs);
-    if part.is_empty() {
+    let bufs = &mut bufs[part];
+    if bufs.is_empty() {
         return Ok(0);
     }
-    stream.evented().try_io(Direction::Read, |io| S::Calls::scatter(io, &mut bufs[part.clone()]))
+    stream.evented().try_io(Direction::Read, |io| S::Calls::scatter(io, bufs))
 }
 
 // --- sending ---

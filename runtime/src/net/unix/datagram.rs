@@ -49,10 +49,11 @@ pub struct UnixDatagram {
 struct LastCaller(Mutex<Option<(Waker, Again)>>);
 
 impl LastCaller {
-    // Wakers are dropped out of the lock: they are others' code.
+    // Wakers are cloned and dropped out of the lock: they are others' code.
 
     fn replace(&self, waker: &Waker, again: Again) {
-        let before = self.0.lock().replace((waker.clone(), again));
+        let last = (waker.clone(), again);
+        let before = self.0.lock().replace(last);
         drop(before);
     }
 
