@@ -218,6 +218,9 @@ impl Shared {
     fn new(flavor: Flavor, workers: usize, spares: usize) -> Self {
         // Before there are threads that could be at it while another one forks.
         loom::deque::prepare();
+        // It reads files of the system's once, and whoever asks meanwhile waits: a child that makes its default runtime.
+        #[cfg(not(runtime_loom))]
+        let _ = num_cpus::get();
         let processor = |index: usize| {
             let owned = Owned::new();
             let core = Core::new(index, Binder::new(owned.clone()));
