@@ -102,6 +102,9 @@ impl Timers {
     ///
     /// The caller has to tell whoever sleeps for longer, see the module. A deadline that has passed on the shard wakes
     /// at once.
+    // Inlined up to the future that keeps the result: on the way each copy of it would cost as much as one of the locks, since
+    // what was just written in parts is read as a whole.
+    #[inline(always)]
     pub(crate) fn arm(&self, shard: usize, now: u64, deadline: u64, waker: &Waker) -> Option<Armed> {
         assert_none_held();
         let waker = waker.clone();

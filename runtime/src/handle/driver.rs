@@ -42,22 +42,28 @@ pub(crate) fn reactor() -> io::Result<Registrar> {
 
 /// Arms a timer, seen from `now`, with the runtime that the thread stands in or, if there is none or it is gone, with
 /// the default one; `None` if that is gone as well.
+// Inlined as `Timers::arm` is.
+#[inline(always)]
 pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
-    let arm = |shared: &'static Shared, now| Some((shared.driver(), shared.arm(now, deadline, waker)?));
     if let Some(shared) = scheduler::entered() {
-        let armed = arm(shared, now);
-        if armed.is_some() {
-            return armed;
+        if let Some(armed) = shared.arm(now, deadline, waker) {
+            return Some((shared.driver(), armed));
         }
     }
+    arm_with_default(deadline, waker)
+}
+
+#[cold]
+fn arm_with_default(deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
     // The thread may still stand in a runtime that is gone. A task of that is going with it: no runtime is made for it.
     let default = match scheduler::entered().filter(|shared| shared.runs_here()) {
         Some(_) => default::existing()?,
         None => default::get(),
     };
     let shared = default.shared();
-    // A set of timers goes by the clock of its own runtime, and `now` is another's: either may be a virtual one.
-    arm(shared, shared.driver().clock().now())
+    let driver = shared.driver();
+    // A set of timers goes by the clock of its own runtime, and the caller's time is another's: either may be a virtual one.
+    Some((driver, shared.arm(driver.clock().now(), deadline, waker)?))
 }
 
 /// True if a timer of `driver` is where [`arm`] would put it now.

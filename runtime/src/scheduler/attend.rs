@@ -321,10 +321,13 @@ impl Shared {
     }
 
     /// Arms a timer, seen from `now`; `None` if the runtime is gone.
+    // Inlined as `Timers::arm` is.
+    #[inline(always)]
     pub(crate) fn arm(&'static self, now: u64, deadline: u64, waker: &Waker) -> Option<Armed> {
-        let shard = self.current_worker().map_or(self.outsiders(), |worker| self.shard(worker));
+        let worker = self.current_worker();
+        let shard = worker.map_or(self.outsiders(), |worker| self.shard(worker));
         let armed = self.driver.timers().arm(shard, now, deadline, waker)?;
-        if !self.attends_later() {
+        if worker.is_none() && !self.attends_later() {
             self.attend();
         } else if self.driver.sleeps_beyond(armed.deadline) {
             // This thread will look as well, but its poll may be long.
@@ -378,6 +381,7 @@ impl Shared {
     }
 
     /// The worker of this scheduler that this thread runs.
+    #[inline]
     fn current_worker(&self) -> Option<usize> {
         context::with(|context| {
             let context = context.filter(|context| ptr::eq(context.shared, self))?;
