@@ -321,6 +321,55 @@ fn an_ordered_stream_keeps_the_order_of_the_items() {
 }
 
 #[test]
+fn results_that_were_there_before_a_stream_was_made_are_given_by_it() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (ended, all) = (Arc::new(AtomicUsize::new(0)), 5_usize);
+            // The first one waits for the gate; the others end one after the other meanwhile.
+            let call = |gate: Gate| {
+                let ended = ended.clone();
+                move |n| {
+                    let (gate, ended) = (gate.clone(), ended.clone());
+                    async move {
+                        if n == 0 {
+                            gate.pass().await;
+                        }
+                        ended.fetch_add(1, Ordering::SeqCst);
+                        n
+                    }
+                }
+            };
+            let others_have_ended = async |results: &mut (dyn Future<Output = _> + Unpin)| {
+                while ended.load(Ordering::SeqCst) % all != all - 1 {
+                    assert!(poll_once(Pin::new(&mut *results)).await.is_pending());
+                    runtime::task::yield_now().await;
+                }
+            };
+            let gate = Gate::new();
+            let mut results = map_concurrent(0..all, 2, call(gate.clone()));
+            others_have_ended(&mut results).await;
+            gate.open();
+            let mut ordered = results.ordered();
+            for n in 0..all {
+                assert_eq!(ordered.next().await.unwrap().unwrap(), n);
+            }
+            assert!(ordered.next().await.is_none());
+
+            let gate = Gate::new();
+            let mut results = map_concurrent(0..all, 2, call(gate.clone()));
+            others_have_ended(&mut results).await;
+            gate.open();
+            let mut unordered = results.unordered();
+            let mut seen = BTreeSet::new();
+            while let Some(n) = unordered.next().await {
+                seen.insert(n.unwrap());
+            }
+            assert_eq!(seen.len(), all);
+        });
+    });
+}
+
+#[test]
 fn an_unordered_stream_gives_each_result_when_it_is_there() {
     on_each(|rt| {
         rt.block_on(async {

@@ -70,7 +70,8 @@ where
 {
     /// The results one by one, in the order of the items.
     ///
-    /// Results that wait for an earlier one, or for the consumer, count against the limit.
+    /// Results that wait for an earlier one, or for the consumer, count against the limit. If this was polled before, what has
+    /// ended since is among them.
     ///
     /// ```
     /// # runtime::block_on(async {
@@ -82,12 +83,12 @@ where
     /// # });
     /// ```
     pub fn ordered(self) -> MapOrdered<I, F, Fut> {
-        MapOrdered::new(self.calls)
+        MapOrdered::new(self.calls, self.results)
     }
 
     /// The results one by one, each as soon as it is there.
     ///
-    /// Results that wait for the consumer count against the limit.
+    /// Results that wait for the consumer count against the limit. If this was polled before, what has ended since comes first.
     ///
     /// ```
     /// # runtime::block_on(async {
@@ -100,7 +101,7 @@ where
     /// # });
     /// ```
     pub fn unordered(self) -> MapUnordered<I, F, Fut> {
-        MapUnordered::new(self.calls)
+        MapUnordered::new(self.calls, self.results)
     }
 }
 

@@ -33,8 +33,10 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Send + 'static,
 {
-    pub(super) fn new(calls: Calls<I, F, Fut::Output>) -> Self {
-        MapOrdered { calls, window: VecDeque::new(), kept: 0, given: 0 }
+    /// `results` are there already, by the places of their calls.
+    pub(super) fn new(calls: Calls<I, F, Fut::Output>, results: Vec<Option<Kept<Fut::Output>>>) -> Self {
+        let kept = results.iter().flatten().count();
+        MapOrdered { calls, window: results.into(), kept, given: 0 }
     }
 
     /// The next result, or `None` once all were given.

@@ -1,9 +1,11 @@
 //! The results of `map_concurrent` as they come.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::task::{Context, Poll, ready};
 
 use super::super::crew;
+use super::super::kept::Kept;
 use super::Calls;
 use crate::error::Error;
 
@@ -15,6 +17,8 @@ use crate::error::Error;
 #[must_use = "dropping it cancels the calls"]
 pub struct MapUnordered<I, F, Fut: Future> {
     calls: Calls<I, F, Fut::Output>,
+    /// What was there before anybody asked for one result after the other.
+    early: VecDeque<Kept<Fut::Output>>,
 }
 
 impl<I, F, Fut: Future> Unpin for MapUnordered<I, F, Fut> {}
@@ -26,8 +30,8 @@ where
     Fut: Future + Send + 'static,
     Fut::Output: Send + 'static,
 {
-    pub(super) fn new(calls: Calls<I, F, Fut::Output>) -> Self {
-        MapUnordered { calls }
+    pub(super) fn new(calls: Calls<I, F, Fut::Output>, results: Vec<Option<Kept<Fut::Output>>>) -> Self {
+        MapUnordered { calls, early: results.into_iter().flatten().collect() }
     }
 
     /// The next result, or `None` once all were given.
@@ -39,6 +43,9 @@ where
 
     /// [`next`](Self::next) as a poll function.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Fut::Output, Error>>> {
+        if let Some(early) = self.early.pop_front() {
+            return Poll::Ready(Some(early.give()));
+        }
         self.calls.fill(0);
         let next = ready!(self.calls.crew.poll_next(cx));
         Poll::Ready(next.map(|(_, result)| result))
@@ -66,6 +73,6 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.calls.size_hint(0)
+        self.calls.size_hint(self.early.len())
     }
 }
