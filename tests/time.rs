@@ -1184,3 +1184,19 @@ fn a_task_that_sleeps_while_its_runtime_ends_makes_no_other_one() {
         Runtime::builder().build_global().unwrap();
     });
 }
+
+#[test]
+fn a_value_that_is_ready_at_the_deadline_is_not_lost_for_want_of_a_budget() {
+    on_each(|rt| {
+        let ready = async || {
+            while runtime::task::coop::has_budget_remaining() {
+                runtime::task::coop::consume_budget().await;
+            }
+            // Two operations, of which the first one would have to wait for a budget.
+            runtime::task::coop::consume_budget().await;
+            7
+        };
+        let task = rt.spawn(async move { time::timeout(Duration::ZERO, ready()).await });
+        assert_eq!(rt.block_on(task).unwrap().unwrap(), 7);
+    });
+}

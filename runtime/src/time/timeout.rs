@@ -2,13 +2,13 @@
 
 use std::future::IntoFuture;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
 use super::sleep::{Sleep, sleep, sleep_until};
-use crate::coop;
+use crate::coop::{self, BudgetGuard};
 use crate::error::Error;
 
 /// Gives the future's output, or an error ([`is_timeout`](Error::is_timeout)) if it is not ready in time.
@@ -79,17 +79,21 @@ impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Error>> {
-        let this = self.project();
+        let mut this = self.project();
         let had_budget = coop::has_budget_remaining();
-        if let Poll::Ready(output) = this.future.poll(cx) {
+        if let Poll::Ready(output) = this.future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        let elapsed = if had_budget && !coop::has_budget_remaining() {
-            // The future used the budget up, perhaps each time: the limit is for such as it, too.
-            this.sleep.poll_elapsed(cx.waker())
-        } else {
-            Pin::new(this.sleep).poll(cx)
-        };
-        elapsed.map(|()| Err(Error::timed_out()))
+        if !had_budget || coop::has_budget_remaining() {
+            return Pin::new(this.sleep).poll(cx).map(|()| Err(Error::timed_out()));
+        }
+        // The future used the budget up, perhaps each time: the limit is for such as it, too.
+        ready!(this.sleep.poll_elapsed(cx.waker()));
+        // One that is ready, and pending only for want of a budget, would lose its value.
+        let _budget = BudgetGuard::fresh();
+        Poll::Ready(match this.future.poll(cx) {
+            Poll::Ready(output) => Ok(output),
+            Poll::Pending => Err(Error::timed_out()),
+        })
     }
 }
