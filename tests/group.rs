@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use runtime::group::Policy;
 use runtime::time::{now, sleep, timeout};
-use runtime::{CancelToken, Failure, GroupError, Task, TaskGroup, task_group};
+use runtime::{CancelToken, Failure, GroupError, Promise, Task, TaskGroup, task_group};
 use runtime_tests::{
     CountingWaker, Counts, PATIENCE, multi, on_each, poll_once, promptly, reports, settle, single, within,
 };
@@ -1293,5 +1293,35 @@ fn a_group_is_cancelled_for_whoever_has_cancelled_it_also_inside_another_cancel(
             Ok(())
         }));
         assert!(outcome.is_ok());
+    });
+}
+
+/// Owns its promise when it panics: no unwinding drops that, but the end of the future.
+struct Producer(#[expect(dead_code, reason = "it is dropped")] Promise<u8>);
+
+impl std::future::Future for Producer {
+    type Output = Result<(), &'static str>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        panic!("the producer")
+    }
+}
+
+#[test]
+fn a_broken_promise_says_that_the_child_or_the_body_that_owned_it_panicked() {
+    on_each(|rt| {
+        let (child_s, of_child) = Promise::new();
+        let (body_s, of_body) = Promise::new();
+        let outcome: Outcome<()> = rt.block_on(task_group(async |group| {
+            group.spawn(Producer(child_s));
+            Ok(())
+        }));
+        assert_eq!(texts(outcome), ["task panicked: the producer"]);
+        let outcome: Outcome<()> = rt.block_on(task_group(|_| Producer(body_s)));
+        assert_eq!(texts(outcome), ["task panicked: the producer"]);
+        for future in [of_child, of_body] {
+            let error = future.exception().unwrap();
+            assert!(error.to_string().contains("its producer panicked"), "{error}");
+        }
     });
 }

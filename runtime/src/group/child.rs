@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 use super::census::{self, Census, Part};
 use super::error::Failure;
 use super::state::{End, Shared, Turn};
+use crate::context::dropping;
 use crate::error::Error;
 
 /// Says who hears of a member's end: what it returns goes to the group.
@@ -78,7 +79,8 @@ where
         let polled = poll_caught(this.future.as_mut(), Part::Child, this.census, cx);
         let Poll::Ready(output) = polled else { return Poll::Pending };
         // The destructors run before anybody hears of the end.
-        let dropped = discard(this.future);
+        let panicked = matches!(output, Err(Failure::Panic(_)));
+        let dropped = dropping(panicked, || discard(this.future));
         let (end, value, second) = match (output, dropped) {
             (Ok(value), Ok(())) => (End::Success, Some(value), None),
             (Ok(value), Err(panic)) => {

@@ -13,6 +13,7 @@ use super::error::{Failure, GroupError};
 use super::handle::TaskGroup;
 use super::state::{Cause, Phase, Shared};
 use crate::cancel::CancelledOwned;
+use crate::context::dropping;
 use crate::coop::BudgetGuard;
 use crate::time::{Sleep, sleep};
 
@@ -101,7 +102,7 @@ impl<R, E> Progress<R, E> {
         self.poll_grace(cx);
         // Its poll may have changed that, or the time that has come.
         if !self.body_may_go_on() && body.is_some() {
-            self.drop_body(body.as_mut());
+            self.drop_body(body.as_mut(), false);
         }
         if body.is_none() && self.shared.census.try_close() { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -134,15 +135,16 @@ impl<R, E> Progress<R, E> {
     {
         let polled = poll_caught(body.as_mut(), Part::Body, &mut self.census, cx);
         let Poll::Ready(output) = polled else { return };
+        let panicked = matches!(output, Err(Failure::Panic(_)));
         match output {
             Ok(value) => self.value = Some(value),
             Err(failure) => self.fail(failure),
         }
-        self.drop_body(body);
+        self.drop_body(body, panicked);
     }
 
-    fn drop_body<B>(&mut self, body: Pin<&mut Option<B>>) {
-        if let Err(panic) = discard(body) {
+    fn drop_body<B>(&mut self, body: Pin<&mut Option<B>>, panicked: bool) {
+        if let Err(panic) = dropping(panicked, || discard(body)) {
             self.fail(Failure::Panic(panic));
         }
     }
