@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use runtime::{BlockingPool, Handle, Runtime, ShutdownReport, Task};
@@ -189,6 +189,55 @@ fn a_destructor_that_waits_for_a_task_behind_it_at_the_end_is_told_and_does_not_
         drop(rt);
         assert!(first.wait().is_err());
         assert!(tells.recv().unwrap(), "it waited");
+    });
+}
+
+/// The thread that shuts down is the only one there is.
+#[test]
+fn a_destructor_may_block_on_a_task_that_is_to_end_after_its_own() {
+    within(PATIENCE, || {
+        let rt = single();
+        let (give, take) = mpsc::channel::<Task<()>>();
+        let (tell, told) = mpsc::channel();
+        let last = Last(Some(move || {
+            let task = take.recv().unwrap();
+            tell.send(runtime::block_on(task.cancel_and_wait())).unwrap();
+        }));
+        drop(rt.spawn(async move {
+            let _last = last;
+            std::future::pending::<()>().await;
+        }));
+        give.send(rt.spawn(std::future::pending())).unwrap();
+        rt.block_on(runtime_tests::settle());
+        drop(rt);
+        assert!(told.recv().unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_runtime_that_is_dropped_in_a_destructor_at_the_end_of_another_is_not_waited_for() {
+    within(PATIENCE, || {
+        let (outer, inner) = (single(), multi(1));
+        let (tell, told) = mpsc::channel::<()>();
+        let (begun, begins) = mpsc::channel();
+        drop(inner.spawn_blocking(move || {
+            begun.send(()).unwrap();
+            told.recv().is_err()
+        }));
+        begins.recv().unwrap();
+        drop(outer.spawn(async move {
+            let _inner = inner;
+            std::future::pending::<()>().await;
+        }));
+        // Ended after the other, and the job waits for it.
+        drop(outer.spawn(async move {
+            let _tell = tell;
+            std::future::pending::<()>().await;
+        }));
+        outer.block_on(runtime_tests::settle());
+        let begin = Instant::now();
+        drop(outer);
+        assert!(begin.elapsed() < Duration::from_secs(10), "it waited for a thread that waited for it");
     });
 }
 

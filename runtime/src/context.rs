@@ -145,6 +145,11 @@ pub(crate) fn ending<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// True in [`ending`]: this thread has yet to end what a destructor might wait for.
+pub(crate) fn is_ending() -> bool {
+    ENDING.with(Cell::get)
+}
+
 /// Refuses to block a thread on which other tasks wait for their turn.
 ///
 /// # Panics
@@ -152,7 +157,7 @@ pub(crate) fn ending<R>(f: impl FnOnce() -> R) -> R {
 #[track_caller]
 pub(crate) fn forbid_blocking(what: &str, instead: &str) {
     assert!(
-        !is_async() && !ENDING.with(Cell::get),
+        !is_async() && !is_ending(),
         "{what} would block a thread of the runtime, on which the tasks that could end the wait may have to run: \
          {instead}, or move the call into spawn_blocking or block_in_place"
     );

@@ -24,7 +24,7 @@ use super::seat::Occupied;
 use super::virtual_clock::Held;
 use super::worker::Exit;
 use super::{Flavor, Shared};
-use crate::context::{self as ambient, Ambient, set_async};
+use crate::context::{self as ambient, Ambient, is_ending, set_async};
 use crate::coop::BudgetGuard;
 use crate::id::TaskId;
 use crate::loom::atomic::{AtomicU8, Ordering};
@@ -139,6 +139,10 @@ impl<'a> Root<'a> {
     /// Sleeps until the future is woken, without a worker: somebody else attends what it waits for.
     fn wait(&self) {
         let shared = self.signal.shared;
+        if is_ending() {
+            // In a destructor, for which the end of the runtime waits: what is left is ended first.
+            shared.sweep_if_idle();
+        }
         shared.look_at_clock();
         shared.attend();
         let parker = &self.signal.parker;

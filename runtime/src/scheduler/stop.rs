@@ -143,29 +143,27 @@ impl Shared {
     pub(crate) fn sweep(&'static self) {
         loop {
             let cancelled = self.cancel_waiting();
-            let failed = self.fail_all(self.put_down(), &Error::shutdown()) + self.fail_injected();
-            if !cancelled && failed == 0 {
+            self.put_down();
+            if self.fail_injected() == 0 && !cancelled {
                 return;
             }
         }
     }
 
-    /// What is queued with workers that nobody runs.
-    fn put_down(&self) -> Vec<Runnable> {
-        let mut left: Vec<Runnable> = Vec::new();
+    /// What is queued with workers that nobody runs is anybody's: a destructor may wait for what comes after its own task.
+    fn put_down(&self) {
         for processor in &self.processors {
             let queued = processor.seat.with_core(|core| {
                 core.expose(processor);
                 core.drain()
             });
-            left.extend(queued.into_iter().flatten());
+            queued.into_iter().flatten().for_each(|runnable| self.injector.push(runnable));
         }
-        left
     }
 
     /// Fails what is queued, because the system refuses the threads that would run it.
     pub(super) fn fail_unattended(&self, error: &Error) {
-        self.fail_all(self.put_down(), error);
+        self.put_down();
         self.fail_all(std::iter::from_fn(|| steal_one(&self.injector)), error);
         if !mutant!("failed_tasks_are_not_told") {
             self.idle_while_closing();
