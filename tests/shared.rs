@@ -4,8 +4,9 @@ use std::future::pending;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use runtime::{Future, Promise, Runtime};
-use runtime_tests::{Counts, PATIENCE, reports, until, within};
+use runtime::task::Builder;
+use runtime::{Future, Promise, Runtime, Task};
+use runtime_tests::{Counts, Gate, PATIENCE, reports, until, within};
 
 /// A runtime, a task that is given its own shared future, and what is left to be seen from outside.
 fn given_itself<Fut>(body: impl FnOnce(Future<()>) -> Fut + Send + 'static)
@@ -83,5 +84,39 @@ fn the_end_of_the_runtime_is_no_failure_that_nobody_saw() {
         drop(rt);
         drop(future);
         assert!(seen.recv().is_err());
+    });
+}
+
+#[test]
+fn a_panic_that_no_reader_of_a_shared_future_saw_is_reported_with_the_task() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let gate = Gate::new();
+        let opened = gate.clone();
+        let body = async move {
+            opened.pass().await;
+            panic!("unread")
+        };
+        let spawned = {
+            let _entered = rt.enter();
+            (Builder::new().name("db").spawn::<_>(body), line!())
+        };
+        let (task, line): (Task<()>, u32) = spawned;
+        let (id, shared) = (task.id(), task.shared());
+        gate.open();
+        rt.block_on(async {
+            while !shared.done() {
+                runtime::task::yield_now().await
+            }
+        });
+        assert!(received.try_recv().is_err(), "it may still be read");
+        drop(shared);
+        let report = received.recv().unwrap();
+        assert_eq!((report.task_id(), report.task_name()), (Some(id), Some("db")));
+        assert_eq!(report.location().line(), line);
+        assert_eq!(report.error().to_string(), "task panicked: unread");
+        drop(rt);
+        assert!(received.try_recv().is_err(), "once");
     });
 }

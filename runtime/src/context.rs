@@ -238,6 +238,10 @@ impl Unobserved {
         Unobserved { error, task: None, location }
     }
 
+    pub(crate) fn into_error(self) -> Error {
+        self.error
+    }
+
     /// The failure itself.
     pub fn error(&self) -> &Error {
         &self.error

@@ -59,7 +59,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::task::{Context, Poll, ready};
 
-use crate::context;
+use crate::context::{self, Unobserved};
 use crate::coop;
 use crate::error::{BoxError, Error};
 use crate::loom::Arc;
@@ -238,6 +238,18 @@ impl<T: Send + Sync + 'static> Promise<T> {
         }
     }
 
+    /// As [`set_or_report`](Self::set_or_report), of a task's output: a panic that nobody sees is the task's.
+    pub(crate) fn forward(&self, output: Result<T, Error>, report: impl FnOnce(Error) -> Unobserved) {
+        match output {
+            Err(panic) if panic.is_panic() => {
+                if let Err(late) = self.fail_with(Failure::of_task(report(panic))) {
+                    late.value.report();
+                }
+            }
+            output => self.set_or_report(output),
+        }
+    }
+
     /// True once the future has a result, an exception or was cancelled.
     ///
     /// ```
@@ -312,13 +324,16 @@ impl<T: Send + Sync + 'static> Promise<T> {
 
     fn fail(&self, error: Error) -> Result<(), InvalidState<Error>> {
         // Before the claim, which holds the lock: this asks the runtime for a reference.
-        let failure = Failure::new(error);
+        self.fail_with(Failure::new(error)).map_err(|late| late.map(Failure::into_error))
+    }
+
+    fn fail_with(&self, failure: Failure) -> Result<(), InvalidState<Failure>> {
         match Claim::take(&self.cell) {
             Ok(claim) => {
                 claim.settle(Err(failure));
                 Ok(())
             }
-            Err(state) => Err(InvalidState { state, value: failure.into_error() }),
+            Err(state) => Err(InvalidState { state, value: failure }),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::callbacks::{self, Entry, TaskOutcome};
 use super::current;
 use super::raw::{Header, Runnable};
 use super::state::Detach;
-use crate::context::{Executor, forbid_blocking};
+use crate::context::{Executor, Unobserved, forbid_blocking};
 use crate::coop::{self, BudgetGuard};
 use crate::error::{Error, drop_quietly};
 use crate::id::TaskId;
@@ -190,6 +190,11 @@ impl<T> Task<T> {
     pub(crate) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Error>> {
         ready!(self.poll_finished(cx));
         Poll::Ready(self.output())
+    }
+
+    /// The report of a panic that the task gave as its output.
+    pub(crate) fn unobserved(&self, panic: Error) -> Unobserved {
+        Unobserved::task(panic, self.id(), self.name().map(str::to_owned), self.header().location)
     }
 
     /// What the task gave, which has finished or was lost.

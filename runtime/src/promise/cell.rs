@@ -36,6 +36,8 @@ pub(super) struct Failure {
     error: Error,
     executor: Option<StdArc<dyn Executor>>,
     outcome: Outcome,
+    /// The report, if it is not one of this promise.
+    report: Option<Box<Unobserved>>,
 }
 
 impl Failure {
@@ -48,11 +50,16 @@ impl Failure {
         } else {
             Outcome::FAILED
         };
-        Failure { error, executor: context::executor(), outcome }
+        Failure { error, executor: context::executor(), outcome, report: None }
+    }
+
+    /// The failure of a task, to be reported as that.
+    pub(super) fn of_task(report: Unobserved) -> Self {
+        Failure { report: Some(Box::new(report.clone())), ..Failure::new(report.into_error()) }
     }
 
     pub(super) fn cancelled() -> Self {
-        Failure { error: Error::cancelled(), executor: None, outcome: Outcome::CANCELLED }
+        Failure { error: Error::cancelled(), executor: None, outcome: Outcome::CANCELLED, report: None }
     }
 
     /// The promise was dropped. Worth a report only if a panic is behind it, and somebody could have read of it.
@@ -61,12 +68,24 @@ impl Failure {
             true => (context::executor(), Outcome::FAILED),
             false => (None, Outcome::FAILED_QUIETLY),
         };
-        Failure { error: Error::broken_promise(producer_panicked), executor, outcome }
+        Failure { error: Error::broken_promise(producer_panicked), executor, outcome, report: None }
     }
 
     pub(super) fn into_error(self) -> Error {
         self.error
     }
+
+    /// Reports it, of a task that nobody will ask.
+    pub(super) fn report(self) {
+        if let Some(report) = self.report {
+            report_to(self.executor, *report);
+        }
+    }
+}
+
+fn report_to(executor: Option<StdArc<dyn Executor>>, report: Unobserved) {
+    assert_none_held();
+    context::report(executor, report);
 }
 
 /// The value, once it is there.
@@ -228,7 +247,11 @@ impl<T> Cell<T> {
             return;
         }
         if let Some(Err(failure)) = self.peek() {
-            self.report(failure.executor.clone(), failure.error.clone());
+            let report = match &failure.report {
+                Some(report) => report.as_ref().clone(),
+                None => Unobserved::future(failure.error.clone(), self.location),
+            };
+            report_to(failure.executor.clone(), report);
         }
     }
 
@@ -239,8 +262,7 @@ impl<T> Cell<T> {
 
     /// May run in a destructor.
     pub(super) fn report(&self, executor: Option<StdArc<dyn Executor>>, error: Error) {
-        assert_none_held();
-        context::report(executor, Unobserved::future(error, self.location));
+        report_to(executor, Unobserved::future(error, self.location));
     }
 
     /// Atomics only: it must not block, whoever holds the lock.

@@ -72,7 +72,7 @@ impl<T: Send + Sync + 'static> Forward<T> {
             }
             if let Poll::Ready(output) = task.poll_output(&mut cx) {
                 self.finish();
-                return promise.set_or_report(output);
+                return promise.forward(output, |panic| task.unobserved(panic));
             }
             let mut state = self.state.lock();
             if matches!(*state, State::Woken) {
