@@ -221,6 +221,27 @@ fn an_operation_that_waits_for_either_direction_takes_neither_from_others() {
 }
 
 #[test]
+fn an_operation_that_was_interrupted_is_made_again() {
+    on_each(|rt| {
+        rt.block_on(async {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let fd = AsyncFd::new(ours).unwrap();
+            for interest in [Interest::WRITABLE, Interest::READABLE, Interest::READABLE | Interest::WRITABLE]
+            {
+                let mut tries = 0;
+                let op = |_: &_| {
+                    tries += 1;
+                    if tries < 4 { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+                };
+                fd.async_io(interest, op).await.unwrap();
+                assert_eq!(tries, 4, "{interest:?}");
+            }
+        });
+    });
+}
+
+#[test]
 fn a_second_watch_of_a_descriptor_is_refused_and_the_first_goes_on() {
     on_each(|rt| {
         rt.block_on(async {

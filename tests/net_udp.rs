@@ -1,5 +1,6 @@
 //! UDP sockets carry messages, cut what does not fit, and say when a message came back.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -108,6 +109,7 @@ fn a_peek_leaves_the_message() {
             let from = one.local_addr().unwrap();
             assert_eq!(other.peek_from(&mut buf).await.unwrap(), (7, from));
             assert_eq!(other.peek(&mut buf).await.unwrap(), 7);
+            assert_eq!(poll_fn(|cx| other.poll_peek(cx, &mut buf)).await.unwrap(), 7);
             assert_eq!(other.try_peek_from(&mut buf).unwrap(), (7, from));
             assert_eq!(other.recv_from(&mut buf).await.unwrap(), (7, from));
             assert_eq!(other.try_peek(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);

@@ -118,6 +118,14 @@ impl UdpSocket {
         self.io.io(Direction::Read, |io| io.peek(buf)).await
     }
 
+    /// The same by polling. Keeps the waker of the last caller only.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_io(cx, Direction::Read, |io| io.peek(buf))
+    }
+
     /// The same without waiting.
     ///
     /// # Errors

@@ -27,8 +27,9 @@ use crate::loom::Arc;
 /// Waiters are woken in the order in which they began to wait. On several workers that is not the order in which they
 /// go on; callbacks are the ones that run in order.
 ///
-/// A failure (an exception, a panic; not a cancellation) that nobody ever read is reported once when the last handle,
-/// promise included, goes: to the runtime on which it was set, else to standard error. Awaiting, [`result`](Self::result),
+/// A failure (an exception, a panic; not a cancellation, nor the end of a runtime, nor a promise that was dropped without a
+/// panic) that nobody ever read is reported once when the last handle, promise included, goes: to the runtime on which it
+/// was set, else to standard error. One that came from a [task](crate::Task::shared) is reported as the task's. Awaiting, [`result`](Self::result),
 /// [`exception`](Self::exception) and the blocking waits read it; [`cancel`](Self::cancel) does not.
 ///
 /// This is not the trait of the same name, which it implements.
