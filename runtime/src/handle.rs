@@ -36,8 +36,8 @@ use crate::{fork, id};
 pub(crate) use config::{Config, Hook, MAX_WORKERS, ThreadName};
 pub(crate) use default::{build_global, install};
 pub(crate) use driver::{
-    advance_clock, arm, clock_changed, clock_now, clock_now_or_before, driver, pause_clock, reactor,
-    read_clock, would_arm_with,
+    advance_clock, arm, arm_elsewhere, arm_here, clock_changed, clock_now, clock_now_or_before, driver,
+    pause_clock, reactor, read_clock, would_arm_with,
 };
 pub use enter::EnterGuard;
 pub use metrics::Metrics;

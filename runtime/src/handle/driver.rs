@@ -42,19 +42,21 @@ pub(crate) fn reactor() -> io::Result<Registrar> {
 
 /// Arms a timer, seen from `now`, with the runtime that the thread stands in or, if there is none or it is gone, with
 /// the default one; `None` if that is gone as well.
-// Inlined as `Timers::arm` is.
-#[inline(always)]
 pub(crate) fn arm(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
-    if let Some(shared) = scheduler::entered() {
-        if let Some(armed) = shared.arm(now, deadline, waker) {
-            return Some((shared.driver(), armed));
-        }
-    }
-    arm_with_default(deadline, waker)
+    arm_here(now, deadline, waker).or_else(|| arm_elsewhere(deadline, waker))
 }
 
+/// The first half of [`arm`].
+// Inlined as `Timers::arm` is.
+#[inline(always)]
+pub(crate) fn arm_here(now: u64, deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
+    let shared = scheduler::entered()?;
+    Some((shared.driver(), shared.arm(now, deadline, waker)?))
+}
+
+/// The second half of [`arm`].
 #[cold]
-fn arm_with_default(deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
+pub(crate) fn arm_elsewhere(deadline: u64, waker: &Waker) -> Option<(&'static Driver, Armed)> {
     // The thread may still stand in a runtime that is gone. A task of that is going with it: no runtime is made for it.
     let default = match scheduler::entered().filter(|shared| shared.runs_here()) {
         Some(_) => default::existing()?,

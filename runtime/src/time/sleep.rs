@@ -176,7 +176,11 @@ impl Sleep {
                 return;
             }
         }
-        self.state = match handle::arm(now, self.deadline, waker) {
+        if let Some((driver, armed)) = handle::arm_here(now, self.deadline, waker) {
+            self.state = State::Armed(driver, armed);
+            return;
+        }
+        self.state = match handle::arm_elsewhere(self.deadline, waker) {
             Some((driver, armed)) => State::Armed(driver, armed),
             None => {
                 // The runtime is being shut down, and so is what waits here; nobody else would wake it.
