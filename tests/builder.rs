@@ -301,7 +301,7 @@ fn the_default_runtime_is_configured_once() {
         return;
     }
     let output = child("builder::the_default_runtime_is_configured_once", &[]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn the_default_runtime_cannot_be_configured_after_its_first_use() {
         return;
     }
     let output = child("builder::the_default_runtime_cannot_be_configured_after_its_first_use", &[]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[runtime::main]
@@ -329,7 +329,7 @@ fn the_runtime_of_main_is_the_default_one_and_cannot_be_configured_again() {
         return;
     }
     let output = child("builder::the_runtime_of_main_is_the_default_one_and_cannot_be_configured_again", &[]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn the_environment_gives_the_number_of_workers() {
     }
     let test = "builder::the_environment_gives_the_number_of_workers";
     let output = child(test, &[("RUNTIME_WORKER_THREADS", "7")]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn garbage_in_the_environment_is_an_error_that_names_the_variable_and_the_value(
     let test = "builder::garbage_in_the_environment_is_an_error_that_names_the_variable_and_the_value";
     for value in ["0", "-1", "two", "", "3.5", "99999999999999999999"] {
         let output = child(test, &[(VARIABLE, value)]);
-        assert!(output.status.success(), "{value:?}: {output:?}");
+        runtime_tests::assert_passed(&output);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -159,12 +159,12 @@ fn an_abandoned_wait_that_owned_the_last_token_is_not_woken() {
 
 #[test]
 fn a_waker_that_uses_the_token_or_panics_harms_nobody() {
-    struct Hostile(CancelToken);
+    struct Hostile(CancelToken, mpsc::Sender<bool>);
     impl Wake for Hostile {
         fn wake(self: Arc<Self>) {
             let child = self.0.child();
             self.0.cancel();
-            assert!(child.is_cancelled());
+            self.1.send(child.is_cancelled()).unwrap();
             panic!("hostile");
         }
     }
@@ -173,7 +173,8 @@ fn a_waker_that_uses_the_token_or_panics_harms_nobody() {
         let token = CancelToken::new();
         let child = token.child();
         let (count, polite) = CountingWaker::new();
-        let hostile = Waker::from(Arc::new(Hostile(token.clone())));
+        let (tell, told) = mpsc::channel();
+        let hostile = Waker::from(Arc::new(Hostile(token.clone(), tell)));
         let (mut one, mut two) = (pin!(token.cancelled()), pin!(child.cancelled()));
         let mut three = pin!(token.cancelled());
         assert!(one.as_mut().poll(&mut Context::from_waker(&hostile)).is_pending());
@@ -181,6 +182,8 @@ fn a_waker_that_uses_the_token_or_panics_harms_nobody() {
         assert!(three.as_mut().poll(&mut Context::from_waker(&polite)).is_pending());
         assert!(token.cancel());
         assert_eq!(count.wakes(), 1);
+        drop((hostile, one, two));
+        assert_eq!(told.iter().collect::<Vec<_>>(), [true, true]);
     });
 }
 

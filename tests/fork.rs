@@ -397,7 +397,7 @@ fn a_child_of_a_graceful_program_ends_by_a_signal_of_its_own() {
         return has_a_child_that_is_asked_to_end();
     }
     let program = child("a_child_of_a_graceful_program_ends_by_a_signal_of_its_own", &[]);
-    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    runtime_tests::assert_passed(&program);
 }
 
 #[runtime::main(graceful = "10m")]
@@ -418,7 +418,7 @@ fn a_child_of_a_graceful_program_may_listen_to_the_signal_itself() {
         return has_a_child_that_listens();
     }
     let program = child("a_child_of_a_graceful_program_may_listen_to_the_signal_itself", &[]);
-    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    runtime_tests::assert_passed(&program);
 }
 
 /// Forks on a thread that returns in both processes; the child is ended by the runtime for that.

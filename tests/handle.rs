@@ -42,7 +42,7 @@ fn many_threads_that_need_the_default_runtime_at_once_get_the_same() {
     }
     let test = "handle::many_threads_that_need_the_default_runtime_at_once_get_the_same";
     let output = runtime_tests::child(test, &[]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[test]

@@ -77,14 +77,7 @@ fn refused(test: &str, user: u32, body: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return body();
     }
-    let output = limited(test, user);
-    assert!(
-        output.status.success(),
-        "{}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    runtime_tests::assert_passed(&limited(test, user));
 }
 
 #[track_caller]

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use runtime::shutdown_token;
 use runtime::signal::{SignalKind, ctrl_c, signal};
 use runtime_tests::{
-    PATIENCE, alone, child_command, is_child, multi, open_files_but_timers, poll_once, until, within,
+    PATIENCE, alone, child_command, is_child, multi, open_files_but_timers, poll_once, single, until, within,
 };
 
 // --- listeners ---
@@ -48,6 +48,36 @@ fn signals_since_the_last_look_are_heard_as_one() {
             send(Signal::USR1);
             one.recv().await.unwrap();
         });
+    });
+}
+
+/// Many more than a socket holds of what the handlers write.
+#[test]
+fn a_storm_of_signals_that_nobody_reads_of_holds_up_nobody_and_is_heard() {
+    alone("signal::a_storm_of_signals_that_nobody_reads_of_holds_up_nobody_and_is_heard", || {
+        runtime::block_on(async {
+            let mut listener = signal(SignalKind::user_defined1()).unwrap();
+            (0..10_000).for_each(|_| send(Signal::USR1));
+            listener.recv().await.unwrap();
+            assert!(poll_once(std::pin::pin!(listener.recv())).await.is_pending());
+            send(Signal::USR1);
+            listener.recv().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn listeners_of_several_runtimes_hear_a_signal() {
+    alone("signal::listeners_of_several_runtimes_hear_a_signal", || {
+        let runtimes = [multi(1), multi(2), single()];
+        let mut listeners: Vec<_> = runtimes
+            .iter()
+            .map(|rt| rt.block_on(async { signal(SignalKind::user_defined1()).unwrap() }))
+            .collect();
+        send(Signal::USR1);
+        for (rt, listener) in runtimes.iter().zip(&mut listeners) {
+            assert_eq!(rt.block_on(listener.recv()), Some(()));
+        }
     });
 }
 

@@ -254,7 +254,7 @@ fn a_task_of_a_megabyte_is_polled_on_small_stacks() {
     // A stack that overflows takes its process with it.
     if !is_child() {
         let output = child("spawn::a_task_of_a_megabyte_is_polled_on_small_stacks", &[]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        runtime_tests::assert_passed(&output);
         return;
     }
     within(PATIENCE, || {

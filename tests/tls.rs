@@ -204,7 +204,7 @@ fn the_main_threads_destructors_may_use_the_runtime() {
         return;
     }
     let output = child("tls::the_main_threads_destructors_may_use_the_runtime", &[]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[test]

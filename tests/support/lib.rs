@@ -504,6 +504,17 @@ pub fn child_command(test: &str) -> Command {
     command
 }
 
+/// The test that ran in a [`child`] is one that there is, and passed.
+///
+/// # Panics
+/// If not, with what it printed.
+#[track_caller]
+pub fn assert_passed(output: &Output) {
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+    assert!(out.contains("1 passed"), "there is no such test\n{out}\n{err}");
+}
+
 /// True in a process that [`child`] started.
 #[must_use]
 pub fn is_child() -> bool {

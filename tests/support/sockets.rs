@@ -9,7 +9,7 @@ use std::{fs, io};
 use runtime::Task;
 use runtime::net::{TcpListener, TcpStream};
 
-use crate::{child, is_child, settle};
+use crate::{assert_passed, child, is_child, settle};
 
 /// Both ends of a TCP connection over the loopback: the one that connected, and the one that was accepted.
 ///
@@ -66,10 +66,7 @@ pub fn alone(test: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
-    let output = child(test, &[]);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
-    assert!(text(&output.stdout).contains("1 passed"), "no test is called {test}");
+    assert_passed(&child(test, &[]));
 }
 
 /// How many descriptors epoll watches in this process.

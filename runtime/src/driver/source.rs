@@ -318,3 +318,22 @@ impl Waiters {
         }
     }
 }
+
+#[cfg(all(test, not(runtime_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_takes_away_no_event_that_has_come_since_however_many_have() {
+        for events in [1, 1 << 8, 1 << 16] {
+            let source = Source::new();
+            source.set(READ, &mut Vec::new());
+            let seen = source.look();
+            for _ in 0..events {
+                source.set(READ, &mut Vec::new());
+            }
+            source.clear(seen, READ);
+            assert!(source.ready(READ).is_ready(), "{events} events");
+        }
+    }
+}
