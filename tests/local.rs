@@ -368,29 +368,3 @@ fn a_set_that_has_ended_keeps_no_waker() {
         assert_eq!(Arc::strong_count(&count), 1);
     });
 }
-
-/// The thread that drops the set is the one that would have to end that task next.
-#[test]
-fn a_destructor_that_waits_for_a_task_behind_it_is_told_when_the_set_is_dropped() {
-    struct Waits(Rc<RefCell<Option<runtime::Task<u8>>>>, mpsc::Sender<bool>);
-    impl Drop for Waits {
-        fn drop(&mut self) {
-            let task = self.0.borrow_mut().take().unwrap();
-            let waited = catch_unwind(AssertUnwindSafe(|| task.wait()));
-            self.1.send(waited.is_ok()).unwrap();
-        }
-    }
-    within(PATIENCE, || {
-        let set = LocalSet::new();
-        let place = Rc::new(RefCell::new(None));
-        let (tell, told) = mpsc::channel();
-        let waits = Waits(place.clone(), tell);
-        drop(set.spawn_local(async move {
-            let _waits = waits;
-            std::future::pending::<()>().await;
-        }));
-        *place.borrow_mut() = Some(set.spawn_local(std::future::pending()));
-        drop(set);
-        assert!(!told.recv().unwrap(), "it waited");
-    });
-}

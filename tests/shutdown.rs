@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use runtime::{BlockingPool, Handle, Runtime, ShutdownReport, Task};
@@ -214,30 +214,92 @@ fn a_destructor_may_block_on_a_task_that_is_to_end_after_its_own() {
     });
 }
 
+/// More than stand on one another's stack; what they wait for comes from another thread.
 #[test]
-fn a_runtime_that_is_dropped_in_a_destructor_at_the_end_of_another_is_not_waited_for() {
+fn destructors_that_block_at_the_end_wait_for_others_however_many_they_are() {
     within(PATIENCE, || {
-        let (outer, inner) = (single(), multi(1));
-        let (tell, told) = mpsc::channel::<()>();
-        let (begun, begins) = mpsc::channel();
-        drop(inner.spawn_blocking(move || {
-            begun.send(()).unwrap();
-            told.recv().is_err()
+        let rt = single();
+        let (ask, asked) = mpsc::channel::<runtime::Promise<()>>();
+        let ends = Arc::new(AtomicUsize::new(0));
+        const MANY: usize = 100;
+        for _ in 0..MANY {
+            let (ask, ends) = (ask.clone(), ends.clone());
+            let last = Last(Some(move || {
+                let (promise, answer) = runtime::Promise::new();
+                ask.send(promise).unwrap();
+                runtime::block_on(answer).unwrap();
+                ends.fetch_add(1, Ordering::SeqCst);
+            }));
+            drop(rt.spawn(async move {
+                let _last = last;
+                std::future::pending::<()>().await;
+            }));
+        }
+        drop(ask);
+        rt.block_on(runtime_tests::settle());
+        // The last one first, as long as the others do not come without an answer.
+        let answers = thread::spawn(move || {
+            let mut open = Vec::new();
+            while let Ok(promise) = asked.recv_timeout(Duration::from_millis(100)) {
+                open.push(promise);
+            }
+            for promise in open.into_iter().rev().chain(asked.iter()) {
+                promise.set_result(()).unwrap();
+            }
+        });
+        drop(rt);
+        answers.join().unwrap();
+        assert_eq!(ends.load(Ordering::SeqCst), MANY);
+    });
+}
+
+/// The other one has no thread but this, whose call waits inside of its own call.
+#[test]
+fn a_destructor_at_the_end_of_a_runtime_that_blocks_on_another_ends_nothing_there() {
+    within(PATIENCE, || {
+        let (ending, other) = (single(), multi(1));
+        let handle = other.handle();
+        let (promise, answer) = runtime::Promise::new();
+        // Long enough for a destructor that would end what is behind it.
+        let answerer = move || {
+            thread::sleep(Duration::from_millis(100));
+            promise.set_result(()).unwrap();
+        };
+        let last = Last(Some(move || {
+            let answerer = thread::spawn(answerer);
+            handle.block_on(answer).unwrap();
+            answerer.join().unwrap();
         }));
-        begins.recv().unwrap();
-        drop(outer.spawn(async move {
-            let _inner = inner;
+        drop(ending.spawn(async move {
+            let _last = last;
             std::future::pending::<()>().await;
         }));
-        // Ended after the other, and the job waits for it.
-        drop(outer.spawn(async move {
-            let _tell = tell;
-            std::future::pending::<()>().await;
-        }));
-        outer.block_on(runtime_tests::settle());
-        let begin = Instant::now();
-        drop(outer);
-        assert!(begin.elapsed() < Duration::from_secs(10), "it waited for a thread that waited for it");
+        ending.block_on(runtime_tests::settle());
+        let gate = Gate::new();
+        other.block_on(async {
+            let (spawned, task) = runtime::Promise::new();
+            let (root, handle) = (Gate::new(), runtime::Handle::current());
+            let spawner = thread::spawn({
+                let (gate, root) = (gate.clone(), root.clone());
+                move || {
+                    // The thread of the runtime runs the task: it sleeps, and no other has been started.
+                    until(|| root.is_waited_at());
+                    let task = handle.spawn(async move { gate.pass().await });
+                    spawned.set_result(parking_lot::Mutex::new(Some(task))).ok().unwrap();
+                    root.open();
+                }
+            });
+            root.pass().await;
+            while !gate.is_waited_at() {
+                runtime::task::yield_now().await;
+            }
+            drop(ending);
+            spawner.join().unwrap();
+            let waiting = task.result().unwrap().unwrap().lock().take().unwrap();
+            assert!(!waiting.is_finished());
+            gate.open();
+            waiting.await.unwrap();
+        });
     });
 }
 
@@ -1049,7 +1111,7 @@ fn main_may_return_with_a_live_runtime_and_detached_tasks() {
     }
     let output =
         runtime_tests::child("shutdown::main_may_return_with_a_live_runtime_and_detached_tasks", &[]);
-    assert!(output.status.success(), "{output:?}");
+    runtime_tests::assert_passed(&output);
 }
 
 #[test]

@@ -157,7 +157,11 @@ pub(crate) fn is_ending() -> bool {
 #[track_caller]
 pub(crate) fn forbid_blocking(what: &str, instead: &str) {
     assert!(
-        !is_async() && !is_ending(),
+        is_async() || !is_ending(),
+        "{what} in a destructor at the end of a runtime, on a thread that ends other tasks next: {instead} before that"
+    );
+    assert!(
+        !is_async(),
         "{what} would block a thread of the runtime, on which the tasks that could end the wait may have to run: \
          {instead}, or move the call into spawn_blocking or block_in_place"
     );
@@ -238,16 +242,13 @@ impl Unobserved {
         Unobserved { error, task: None, location }
     }
 
-    pub(crate) fn into_error(self) -> Error {
-        self.error
-    }
-
     /// The failure itself.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// The task that failed; `None` for a [`Future`](crate::Future) that nobody read, a done callback, a child of a
+    /// The task that failed; `None` for a [`Future`](crate::Future) that nobody read and that is not a
+    /// [shared task](crate::Task::shared), a done callback, a child of a
     /// [group](crate::task_group()) that was dropped or has forgiven it, and a waker in a
     /// [`CapacityLimiter`](crate::CapacityLimiter).
     pub fn task_id(&self) -> Option<TaskId> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Handle;
 use crate::cell::name_of;
-use crate::context::{Host, is_async, is_ending};
+use crate::context::{Host, is_async};
 use crate::error::drop_quietly;
 use crate::id::TaskId;
 use crate::loom::lock::Mutex;
@@ -139,7 +139,7 @@ impl Handle {
 
     /// True if the runtime may need this very thread to come to its end.
     fn is_inside(&self) -> bool {
-        is_async() || is_ending() || self.shared().is_here() || OWN.with(Cell::get) == Some(self.id())
+        is_async() || self.shared().is_here() || OWN.with(Cell::get) == Some(self.id())
     }
 
     fn wait_for_tasks(&self, deadline: Deadline) {

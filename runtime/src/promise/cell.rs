@@ -53,9 +53,13 @@ impl Failure {
         Failure { error, executor: context::executor(), outcome, report: None }
     }
 
-    /// The failure of a task, to be reported as that.
+    /// The failure of a task, to be reported as that, and not to another runtime than its own.
     pub(super) fn of_task(report: Unobserved) -> Self {
-        Failure { report: Some(Box::new(report.clone())), ..Failure::new(report.into_error()) }
+        let origin = report.error().origin();
+        let mut failure = Failure::new(report.error().clone());
+        failure.executor = failure.executor.filter(|executor| origin.is_none_or(|own| own == executor.id()));
+        failure.report = Some(Box::new(report));
+        failure
     }
 
     pub(super) fn cancelled() -> Self {

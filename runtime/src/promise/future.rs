@@ -29,8 +29,8 @@ use crate::loom::Arc;
 ///
 /// A failure (an exception, a panic; not a cancellation, nor the end of a runtime, nor a promise that was dropped without a
 /// panic) that nobody ever read is reported once when the last handle, promise included, goes: to the runtime on which it
-/// was set, else to standard error. One that came from a [task](crate::Task::shared) is reported as the task's. Awaiting, [`result`](Self::result),
-/// [`exception`](Self::exception) and the blocking waits read it; [`cancel`](Self::cancel) does not.
+/// was set, else to standard error. One that came from a [task](crate::Task::shared) is reported as the task's. Awaiting,
+/// [`result`](Self::result), [`exception`](Self::exception) and the blocking waits read it; [`cancel`](Self::cancel) does not.
 ///
 /// This is not the trait of the same name, which it implements.
 ///

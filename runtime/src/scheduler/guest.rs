@@ -9,11 +9,14 @@
 //!
 //! A nested call never runs unrelated tasks on top of the stack (rayon issues 854 and 1064: that recursion has no
 //! bound): it leaves the worker to another thread and sleeps. The one worker of a current-thread runtime has nobody to
-//! be left to; there the nested call runs its tasks, all but those that stand on the stack already.
+//! be left to; there the nested call runs its tasks, all but those that stand on the stack already. Nor has a thread that ends
+//! what a stopped runtime has left: a destructor that waits there ends tasks on top of its stack, to a limited depth.
 
+use std::cell::Cell;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -139,13 +142,12 @@ impl<'a> Root<'a> {
     /// Sleeps until the future is woken, without a worker: somebody else attends what it waits for.
     fn wait(&self) {
         let shared = self.signal.shared;
-        if is_ending() {
-            // In a destructor, for which the end of the runtime waits: what is left is ended first.
-            shared.sweep_if_idle();
-        }
         shared.look_at_clock();
         shared.attend();
         let parker = &self.signal.parker;
+        if is_ending() && shared.is_stopping() {
+            self.end_others();
+        }
         while !self.is_woken() {
             // Anew each time: whoever wakes the queue empties it. A refusal is noted before, or seen here.
             shared.queue(parker);
@@ -160,6 +162,47 @@ impl<'a> Root<'a> {
             }
         }
         shared.leave_queue(parker);
+    }
+
+    /// This is a destructor at the end of the runtime, and may wait for a task behind its own that nobody else would end. So
+    /// this thread does, but not before it has waited a little: that task's destructors may want a lock which is held further
+    /// down on this stack.
+    fn end_others(&self) {
+        let Some(_deeper) = Deeper::go() else { return };
+        let begin = Instant::now();
+        while !self.is_woken() && begin.elapsed() < LITTLE {
+            self.signal.parker.park_timeout(LITTLE);
+        }
+        self.signal.shared.sweep_if_idle_until(|| self.is_woken());
+    }
+}
+
+/// How long a destructor at the end of its runtime waits before it ends what is behind its own task.
+const LITTLE: Duration = Duration::from_millis(20);
+
+/// So many destructors at the end of a runtime stand on one another's stack at most; the next one just waits.
+const DEEPEST: u32 = 16;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// One more destructor on this thread ends others; until this is dropped.
+struct Deeper;
+
+impl Deeper {
+    fn go() -> Option<Self> {
+        let depth = DEPTH.with(Cell::get);
+        (depth < DEEPEST).then(|| {
+            DEPTH.with(|place| place.set(depth + 1));
+            Deeper
+        })
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        DEPTH.with(|depth| depth.set(depth.get() - 1));
     }
 }
 

@@ -134,17 +134,26 @@ impl Shared {
 
     /// Fails everything that is left, unless somebody is still there to do it when they leave.
     pub(crate) fn sweep_if_idle(&'static self) {
+        self.sweep_if_idle_until(|| false);
+    }
+
+    /// The same, until it is `over`.
+    pub(super) fn sweep_if_idle_until(&'static self, over: impl Fn() -> bool) {
         if self.life.lock().runners == 0 {
-            self.sweep();
+            self.sweep_until(over);
         }
     }
 
     /// Fails everything that is left. Called when nobody polls any more, by the last one to leave and by the owner.
     pub(crate) fn sweep(&'static self) {
-        loop {
+        self.sweep_until(|| false);
+    }
+
+    fn sweep_until(&'static self, over: impl Fn() -> bool) {
+        while !over() {
             let cancelled = self.cancel_waiting();
             self.put_down();
-            if self.fail_injected() == 0 && !cancelled {
+            if self.fail_injected_until(&over) == 0 && !cancelled {
                 return;
             }
         }
@@ -184,12 +193,17 @@ impl Shared {
 
     /// Empties the injector; returns how many tasks it failed.
     pub(super) fn fail_injected(&'static self) -> usize {
+        self.fail_injected_until(|| false)
+    }
+
+    fn fail_injected_until(&'static self, over: impl Fn() -> bool) -> usize {
         let mut failed = 0;
         let held = (!mutant!("late_hand_holds_no_clock")).then(|| Held::new(self));
         // ORDERING: pairs with the fence in `advance_if_idle`, for the clock of the next runtime: its leader sees the hold, or
         // the task that this thread has put back.
         fence(Ordering::SeqCst);
-        while let Some(runnable) = steal_one(&self.injector) {
+        while !over() {
+            let Some(runnable) = steal_one(&self.injector) else { break };
             // A late wake-up may get here when the scheduler serves the next runtime already, whose tasks are not its
             // to fail. The phase is read after the steal, which makes visible what came before the push.
             if !self.is_stopping() && !mutant!("late_wake_fails_next_runtime") {

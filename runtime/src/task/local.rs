@@ -383,14 +383,7 @@ impl Default for LocalSet {
 
 impl Drop for LocalSet {
     fn drop(&mut self) {
-        context::ending(|| self.queue.end());
-    }
-}
-
-impl Queue {
-    /// Cancels what is left.
-    fn end(self: &Rc<Self>) {
-        let queue = self;
+        let queue = &self.queue;
         queue.closed.set(true);
         let _entered = Entered::new(queue);
         while queue.live.get() > 0 {

@@ -43,10 +43,10 @@ where
 
     /// [`next`](Self::next) as a poll function.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Fut::Output, Error>>> {
+        self.calls.fill(self.early.len());
         if let Some(early) = self.early.pop_front() {
             return Poll::Ready(Some(early.give()));
         }
-        self.calls.fill(0);
         let next = ready!(self.calls.crew.poll_next(cx));
         Poll::Ready(next.map(|(_, result)| result))
     }
