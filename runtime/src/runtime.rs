@@ -69,7 +69,9 @@ impl Runtime {
     /// caller. Works inside a task as well: the worker's other tasks then go to another thread first.
     ///
     /// A task that blocks its thread, and that happens to run on this one, holds up `future` until its poll returns; the
-    /// monitor helps other tasks only. What must not wait belongs into a task, and only the call waits then.
+    /// monitor helps other tasks only. What must not wait belongs into a task, and only the call waits then. So a task must
+    /// not wait in a `block_on` of its own for something that `future` does later, nor, on a current-thread runtime, for what a
+    /// task does after its own nested call: it may stand on top of that one's stack.
     ///
     /// Once the runtime is shut down the future is polled on, and what it spawns there fails with
     /// [`is_shutdown`](crate::Error::is_shutdown).
