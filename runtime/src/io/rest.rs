@@ -14,26 +14,30 @@ const LENGTH: Duration = Duration::from_millis(10);
 
 /// Until when nobody is to try, on the runtime's clock; zero if there is no such time.
 ///
-/// ORDERING: Relaxed throughout, the time publishes nothing.
+/// ORDERING: Relaxed throughout, the times publish nothing.
 #[derive(Debug, Default)]
-pub(super) struct Rest(AtomicU64);
+pub(super) struct Rest {
+    until: AtomicU64,
+    /// The end for which somebody has set an alarm.
+    alarm: AtomicU64,
+}
 
 impl Rest {
     /// A failure: nobody is to try for a while.
     pub(super) fn begin(&self, now: u64) {
-        self.0.store(after(now), Ordering::Relaxed);
+        self.until.store(after(now), Ordering::Relaxed);
     }
 
     /// An attempt that did not fail: everybody may try.
     pub(super) fn end(&self) {
-        if self.0.load(Ordering::Relaxed) != 0 {
-            self.0.store(0, Ordering::Relaxed);
+        if self.until.load(Ordering::Relaxed) != 0 {
+            self.until.store(0, Ordering::Relaxed);
         }
     }
 
     /// True if the caller is to try now. After a rest that is one caller only, until he has told how it went.
     pub(super) fn may_try(&self, now: impl FnOnce() -> u64) -> bool {
-        match self.0.load(Ordering::Relaxed) {
+        match self.until.load(Ordering::Relaxed) {
             0 => true,
             until => self.may_try_at(until, now()),
         }
@@ -42,18 +46,23 @@ impl Rest {
     fn may_try_at(&self, until: u64, now: u64) -> bool {
         // One who never tells, because he was dropped or panicked, keeps the others waiting for no longer than a rest.
         remaining(until, now).is_none()
-            && self.0.compare_exchange(until, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self.until.compare_exchange(until, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The time, and how much longer nobody is to try, in nanoseconds. The time is read only if there was a failure.
     #[inline]
     pub(super) fn left(&self, now: impl FnOnce() -> u64) -> Option<(u64, u64)> {
-        let until = self.0.load(Ordering::Relaxed);
+        let until = self.until.load(Ordering::Relaxed);
         if until == 0 {
             return None;
         }
         let now = now();
         Some((now, remaining(until, now)?))
+    }
+
+    /// True if the caller is to set the alarm for the rest that ends then: one for all who wait.
+    pub(super) fn wants_alarm(&self, until: u64) -> bool {
+        self.alarm.swap(until, Ordering::Relaxed) != until
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
     fn one_tries_for_all_when_a_rest_is_over() {
         let rest = Rest::default();
         rest.begin(7);
-        let until = rest.0.load(Ordering::Relaxed);
+        let until = rest.until.load(Ordering::Relaxed);
         assert!(!rest.may_try_at(until, until - 1), "before it was over");
         assert!(rest.may_try_at(until, until));
         // Who looked before the first one tried.
