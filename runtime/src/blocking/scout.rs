@@ -76,6 +76,13 @@ struct Survey {
 }
 
 impl Pace {
+    /// A burst begins. How the last one was says little of it after a while.
+    fn begin(&mut self, now: Instant) {
+        if self.next.is_some_and(|next| now.saturating_duration_since(next) > STAGNANT) {
+            self.step = 1;
+        }
+    }
+
     /// How much longer the scout has to rest.
     fn left(&mut self, now: Instant) -> Option<Duration> {
         if cfg!(runtime_loom) {
@@ -226,6 +233,7 @@ impl State {
 
     fn begin_scouting(&mut self, bench: &loom::Arc<Bench>) {
         self.scout = Some(bench.clone());
+        self.pace.begin(Instant::now());
         self.note_peak();
     }
 
@@ -266,5 +274,17 @@ mod tests {
         assert_eq!(added(&mut state), 0);
         state.handed = 0;
         assert_eq!(added(&mut state), 1);
+    }
+
+    #[test]
+    fn a_burst_long_after_another_begins_with_one_thread_more_again() {
+        let now = Instant::now();
+        let pace = || Pace { step: 64, next: Some(now), ..Pace::default() };
+        let step_after = |rest| {
+            let mut pace = pace();
+            pace.begin(now + rest);
+            pace.step
+        };
+        assert_eq!((step_after(STAGNANT), step_after(STAGNANT + SHORT_REST)), (64, 1));
     }
 }
