@@ -513,7 +513,8 @@ impl<T: AsFd> Evented<T> {
             alarm(waker);
             return true;
         };
-        match link.wait_since(seen, *key, wanted, waker) {
+        // Without the poller's help, which might tell of what has been there all the time.
+        match link.source().wait(seen, *key, wanted, waker) {
             Ok(left) => *key = Some(left),
             Err(_) => waker.wake_by_ref(),
         }
