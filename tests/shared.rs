@@ -120,3 +120,17 @@ fn a_panic_that_no_reader_of_a_shared_future_saw_is_reported_with_the_task() {
         assert!(received.try_recv().is_err(), "once");
     });
 }
+
+/// It is shared outside of every runtime, when it has panicked already.
+#[test]
+fn a_panic_that_no_reader_saw_is_reported_to_the_runtime_of_the_task() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = Runtime::builder().worker_threads(1).on_unobserved(handler).build().unwrap();
+        let task = rt.spawn(async { panic!("unread") });
+        let (id, finished) = (task.id(), task.abort_handle());
+        until(|| finished.is_finished());
+        drop::<Future<()>>(task.shared());
+        assert_eq!(received.recv().unwrap().task_id(), Some(id));
+    });
+}

@@ -59,7 +59,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::task::{Context, Poll, ready};
 
-use crate::context::{self, Unobserved};
+use crate::context::{self, Executor, Unobserved};
 use crate::coop;
 use crate::error::{BoxError, Error};
 use crate::loom::Arc;
@@ -239,10 +239,15 @@ impl<T: Send + Sync + 'static> Promise<T> {
     }
 
     /// As [`set_or_report`](Self::set_or_report), of a task's output: a panic that nobody sees is the task's.
-    pub(crate) fn forward(&self, output: Result<T, Error>, report: impl FnOnce(Error) -> Unobserved) {
+    pub(crate) fn forward(
+        &self,
+        output: Result<T, Error>,
+        report: impl FnOnce(Error) -> (Option<std::sync::Arc<dyn Executor>>, Unobserved),
+    ) {
         match output {
             Err(panic) if panic.is_panic() => {
-                if let Err(late) = self.fail_with(Failure::of_task(report(panic))) {
+                let (executor, report) = report(panic);
+                if let Err(late) = self.fail_with(Failure::of_task(executor, report)) {
                     late.value.report();
                 }
             }

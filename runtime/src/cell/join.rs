@@ -192,9 +192,12 @@ impl<T> Task<T> {
         Poll::Ready(self.output())
     }
 
-    /// The report of a panic that the task gave as its output.
-    pub(crate) fn unobserved(&self, panic: Error) -> Unobserved {
-        Unobserved::task(panic, self.id(), self.name().map(str::to_owned), self.header().location)
+    /// The report of a panic that the task gave as its output, and who is to hear of it.
+    pub(crate) fn unobserved(&self, panic: Error) -> (Option<Arc<dyn Executor>>, Unobserved) {
+        // SAFETY: the handle has a reference.
+        let reporter = unsafe { Header::reporter(self.pointer(), &panic) };
+        let name = self.name().map(str::to_owned);
+        (reporter, Unobserved::task(panic, self.id(), name, self.header().location))
     }
 
     /// What the task gave, which has finished or was lost.

@@ -43,6 +43,9 @@ pub(crate) struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotRef(pub(super) NonNull<Slot>);
 
+/// Who is to hear of a failure that nobody sees, if it is not standard error.
+type Reporter = Option<Arc<dyn Executor>>;
+
 struct VTable {
     run: unsafe fn(NonNull<Header>) -> bool,
     fail: unsafe fn(NonNull<Header>, Error),
@@ -51,6 +54,7 @@ struct VTable {
     peek_error: unsafe fn(NonNull<Header>) -> Option<Error>,
     drop_output: unsafe fn(NonNull<Header>, bool),
     name: unsafe fn(NonNull<Header>) -> Option<NonNull<str>>,
+    reporter: unsafe fn(NonNull<Header>, &Error) -> Reporter,
     dealloc: unsafe fn(NonNull<Header>),
 }
 
@@ -322,6 +326,17 @@ impl Header {
         // SAFETY: the name lives in the cell and does not change.
         Some(unsafe { name.as_ref() })
     }
+
+    /// Who is to hear of a failure that nobody sees.
+    ///
+    /// # Safety
+    /// The caller has a reference.
+    pub(super) unsafe fn reporter(header: NonNull<Header>, error: &Error) -> Reporter {
+        // SAFETY: the caller's reference.
+        let vtable = unsafe { header.as_ref() }.vtable;
+        // SAFETY: as above.
+        unsafe { (vtable.reporter)(header, error) }
+    }
 }
 
 /// Allocates the cell and moves the future straight into it.
@@ -410,13 +425,22 @@ impl<S: Schedule> Front<S> {
 
     #[cold]
     fn report(&self, name: Option<&str>, error: Error) {
-        let origin = error.origin();
+        let reporter = self.reporter(&error);
         let unobserved =
             Unobserved::task(error, self.header.id, name.map(str::to_owned), self.header.location);
-        // The scheduler may serve another runtime by now, which has no business with this.
-        let elsewhere = |executor: &Arc<dyn Executor>| origin.is_some_and(|origin| origin != executor.id());
-        let executor = self.scheduler.executor().filter(|executor| !elsewhere(executor));
-        context::report(executor, unobserved);
+        context::report(reporter, unobserved);
+    }
+
+    unsafe fn reporter_of(header: NonNull<Header>, error: &Error) -> Reporter {
+        // SAFETY: the caller has a reference.
+        unsafe { Self::of(header) }.reporter(error)
+    }
+
+    /// The task's own runtime: the scheduler may serve another one by now, which has no business with the error.
+    fn reporter(&self, error: &Error) -> Reporter {
+        let origin = error.origin();
+        let is_own = |executor: &Arc<dyn Executor>| origin.is_none_or(|origin| origin == executor.id());
+        self.scheduler.executor().filter(is_own)
     }
 }
 
@@ -434,6 +458,7 @@ where
         peek_error: Self::peek_error,
         drop_output: Self::drop_output,
         name: Self::name,
+        reporter: Front::<S>::reporter_of,
         dealloc: Self::dealloc,
     };
 

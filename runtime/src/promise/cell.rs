@@ -53,13 +53,10 @@ impl Failure {
         Failure { error, executor: context::executor(), outcome, report: None }
     }
 
-    /// The failure of a task, to be reported as that, and not to another runtime than its own.
-    pub(super) fn of_task(report: Unobserved) -> Self {
-        let origin = report.error().origin();
-        let mut failure = Failure::new(report.error().clone());
-        failure.executor = failure.executor.filter(|executor| origin.is_none_or(|own| own == executor.id()));
-        failure.report = Some(Box::new(report));
-        failure
+    /// The panic of a task, to be reported as that.
+    pub(super) fn of_task(executor: Option<StdArc<dyn Executor>>, report: Unobserved) -> Self {
+        let error = report.error().clone();
+        Failure { error, executor, outcome: Outcome::FAILED, report: Some(Box::new(report)) }
     }
 
     pub(super) fn cancelled() -> Self {
