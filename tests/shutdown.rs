@@ -214,7 +214,47 @@ fn a_destructor_may_block_on_a_task_that_is_to_end_after_its_own() {
     });
 }
 
-/// More than stand on one another's stack; what they wait for comes from another thread.
+/// Each waits for others, of which some end before it and some after it.
+#[test]
+fn destructors_that_block_on_each_other_s_tasks_at_the_end_have_a_thread_each() {
+    const TASKS: usize = 12;
+    within(PATIENCE, || {
+        let rt = single();
+        let (tell, told) = mpsc::channel();
+        let places: Vec<_> = (0..TASKS).map(|_| Arc::new(Mutex::new(None::<Task<()>>))).collect();
+        let tasks: Vec<_> = places
+            .iter()
+            .enumerate()
+            .map(|(n, place)| {
+                let (place, tell) = (place.clone(), tell.clone());
+                let last = Last(Some(move || {
+                    let task = place.lock().take();
+                    if let Some(task) = task {
+                        assert!(runtime::block_on(task).is_err());
+                    }
+                    tell.send(n).unwrap();
+                }));
+                rt.spawn(async move {
+                    let _last = last;
+                    std::future::pending::<()>().await;
+                })
+            })
+            .collect();
+        // The odd ones up to the end, then the even ones down to the beginning.
+        let odd = (1..TASKS).step_by(2);
+        let order: Vec<_> = odd.chain((0..TASKS).step_by(2).collect::<Vec<_>>().into_iter().rev()).collect();
+        let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
+        for pair in order.windows(2) {
+            *places[pair[0]].lock() = tasks[pair[1]].take();
+        }
+        rt.block_on(runtime_tests::settle());
+        drop(rt);
+        drop(tell);
+        assert_eq!(told.iter().collect::<Vec<_>>(), order.into_iter().rev().collect::<Vec<_>>());
+    });
+}
+
+/// What they wait for comes from another thread.
 #[test]
 fn destructors_that_block_at_the_end_wait_for_others_however_many_they_are() {
     within(PATIENCE, || {
@@ -237,13 +277,14 @@ fn destructors_that_block_at_the_end_wait_for_others_however_many_they_are() {
         }
         drop(ask);
         rt.block_on(runtime_tests::settle());
-        // The last one first, as long as the others do not come without an answer.
+        let mut open = 0;
         let answers = thread::spawn(move || {
-            let mut open = Vec::new();
-            while let Ok(promise) = asked.recv_timeout(Duration::from_millis(100)) {
-                open.push(promise);
-            }
-            for promise in open.into_iter().rev().chain(asked.iter()) {
+            for promise in asked {
+                // Some soon, some not.
+                if open % 20 == 0 {
+                    thread::sleep(Duration::from_millis(30));
+                }
+                open += 1;
                 promise.set_result(()).unwrap();
             }
         });

@@ -59,7 +59,6 @@ fn a_storm_of_signals_that_nobody_reads_of_holds_up_nobody_and_is_heard() {
             let mut listener = signal(SignalKind::user_defined1()).unwrap();
             (0..10_000).for_each(|_| send(Signal::USR1));
             listener.recv().await.unwrap();
-            assert!(poll_once(std::pin::pin!(listener.recv())).await.is_pending());
             send(Signal::USR1);
             listener.recv().await.unwrap();
         });

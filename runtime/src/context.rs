@@ -145,11 +145,6 @@ pub(crate) fn ending<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// True in [`ending`]: this thread has yet to end what a destructor might wait for.
-pub(crate) fn is_ending() -> bool {
-    ENDING.with(Cell::get)
-}
-
 /// Refuses to block a thread on which other tasks wait for their turn.
 ///
 /// # Panics
@@ -157,7 +152,7 @@ pub(crate) fn is_ending() -> bool {
 #[track_caller]
 pub(crate) fn forbid_blocking(what: &str, instead: &str) {
     assert!(
-        is_async() || !is_ending(),
+        is_async() || !ENDING.with(Cell::get),
         "{what} in a destructor at the end of a runtime, on a thread that ends other tasks next: {instead} before that"
     );
     assert!(

@@ -9,10 +9,9 @@
 //!
 //! A nested call never runs unrelated tasks on top of the stack (rayon issues 854 and 1064: that recursion has no
 //! bound): it leaves the worker to another thread and sleeps. The one worker of a current-thread runtime has nobody to
-//! be left to; there the nested call runs its tasks, all but those that stand on the stack already. Nor has a thread that ends
-//! what a stopped runtime has left: a destructor that waits there ends tasks on top of its stack, to a limited depth.
+//! be left to; there the nested call runs its tasks, all but those that stand on the stack already. A destructor that waits at
+//! the end of a runtime, on the thread that ends its tasks, leaves that to another thread.
 
-use std::cell::Cell;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
@@ -27,7 +26,7 @@ use super::seat::Occupied;
 use super::virtual_clock::Held;
 use super::worker::Exit;
 use super::{Flavor, Shared};
-use crate::context::{self as ambient, Ambient, is_ending, set_async};
+use crate::context::{self as ambient, Ambient, set_async};
 use crate::coop::BudgetGuard;
 use crate::id::TaskId;
 use crate::loom::atomic::{AtomicU8, Ordering};
@@ -145,8 +144,8 @@ impl<'a> Root<'a> {
         shared.look_at_clock();
         shared.attend();
         let parker = &self.signal.parker;
-        if is_ending() && shared.is_stopping() {
-            self.end_others();
+        if shared.is_swept_here() {
+            self.leave_sweep();
         }
         while !self.is_woken() {
             // Anew each time: whoever wakes the queue empties it. A refusal is noted before, or seen here.
@@ -164,47 +163,21 @@ impl<'a> Root<'a> {
         shared.leave_queue(parker);
     }
 
-    /// This is a destructor at the end of the runtime, and may wait for a task behind its own that nobody else would end. So
-    /// this thread does, but not before it has waited a little: that task's destructors may want a lock which is held further
-    /// down on this stack.
-    fn end_others(&self) {
-        let Some(_deeper) = Deeper::go() else { return };
+    /// This is a destructor at the end of the runtime, and may wait for a task behind its own, which this thread would end
+    /// next: another one does, unless what is waited for comes soon.
+    fn leave_sweep(&self) {
         let begin = Instant::now();
-        while !self.is_woken() && begin.elapsed() < LITTLE {
-            self.signal.parker.park_timeout(LITTLE);
+        while !self.is_woken() && begin.elapsed() < SOON {
+            self.signal.parker.park_timeout(SOON);
         }
-        self.signal.shared.sweep_if_idle_until(|| self.is_woken());
+        if !self.is_woken() {
+            self.signal.shared.sweep_elsewhere();
+        }
     }
 }
 
-/// How long a destructor at the end of its runtime waits before it ends what is behind its own task.
-const LITTLE: Duration = Duration::from_millis(20);
-
-/// So many destructors at the end of a runtime stand on one another's stack at most; the next one just waits.
-const DEEPEST: u32 = 16;
-
-thread_local! {
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-}
-
-/// One more destructor on this thread ends others; until this is dropped.
-struct Deeper;
-
-impl Deeper {
-    fn go() -> Option<Self> {
-        let depth = DEPTH.with(Cell::get);
-        (depth < DEEPEST).then(|| {
-            DEPTH.with(|place| place.set(depth + 1));
-            Deeper
-        })
-    }
-}
-
-impl Drop for Deeper {
-    fn drop(&mut self) {
-        DEPTH.with(|depth| depth.set(depth.get() - 1));
-    }
-}
+/// How long a destructor at the end of its runtime waits before a thread is started for what is behind its own task.
+const SOON: Duration = Duration::from_millis(20);
 
 impl Drop for Root<'_> {
     /// The future is over: the signal stays set, and nobody is told of later wake-ups.

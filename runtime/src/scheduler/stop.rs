@@ -1,12 +1,14 @@
 //! The end of a runtime, and what keeps a late wake-up from being lost in it.
 
+use std::cell::Cell;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::core::steal_one;
 use super::virtual_clock::Held;
 use super::{DRAINING, SPARE, STOPPING, Shared};
 use crate::cell::Runnable;
-use crate::context::ending;
+use crate::context::{Role, ending};
 use crate::error::Error;
 use crate::id::TaskId;
 use crate::loom::atomic::{Ordering, fence};
@@ -134,26 +136,42 @@ impl Shared {
 
     /// Fails everything that is left, unless somebody is still there to do it when they leave.
     pub(crate) fn sweep_if_idle(&'static self) {
-        self.sweep_if_idle_until(|| false);
+        if self.life.lock().runners == 0 {
+            self.sweep();
+        }
     }
 
-    /// The same, until it is `over`.
-    pub(super) fn sweep_if_idle_until(&'static self, over: impl Fn() -> bool) {
-        if self.life.lock().runners == 0 {
-            self.sweep_until(over);
+    /// Has another thread fail what is left: this one is in the destructor of a task that it fails. If the system refuses the
+    /// thread, that destructor comes first.
+    pub(super) fn sweep_elsewhere(&'static self) {
+        // This thread had nothing else to do but what lies there now.
+        if self.injector.is_empty() {
+            return;
         }
+        let Some(host) = self.host() else { return };
+        // Whoever waits for the end waits for that thread, too.
+        self.runner_came();
+        let sweep = move || {
+            self.sweep();
+            self.runner_left();
+        };
+        if host.start_thread(Role::Worker, Box::new(sweep)).is_err() {
+            self.life.lock().runners -= 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// True if the runtime is stopped, and this thread is in a destructor of a task that it fails, and fails others after it.
+    pub(super) fn is_swept_here(&self) -> bool {
+        self.is_stopping() && ptr::eq(FAILS.get(), self)
     }
 
     /// Fails everything that is left. Called when nobody polls any more, by the last one to leave and by the owner.
     pub(crate) fn sweep(&'static self) {
-        self.sweep_until(|| false);
-    }
-
-    fn sweep_until(&'static self, over: impl Fn() -> bool) {
-        while !over() {
+        loop {
             let cancelled = self.cancel_waiting();
             self.put_down();
-            if self.fail_injected_until(&over) == 0 && !cancelled {
+            if self.fail_injected() == 0 && !cancelled {
                 return;
             }
         }
@@ -193,17 +211,12 @@ impl Shared {
 
     /// Empties the injector; returns how many tasks it failed.
     pub(super) fn fail_injected(&'static self) -> usize {
-        self.fail_injected_until(|| false)
-    }
-
-    fn fail_injected_until(&'static self, over: impl Fn() -> bool) -> usize {
         let mut failed = 0;
         let held = (!mutant!("late_hand_holds_no_clock")).then(|| Held::new(self));
         // ORDERING: pairs with the fence in `advance_if_idle`, for the clock of the next runtime: its leader sees the hold, or
         // the task that this thread has put back.
         fence(Ordering::SeqCst);
-        while !over() {
-            let Some(runnable) = steal_one(&self.injector) else { break };
+        while let Some(runnable) = steal_one(&self.injector) {
             // A late wake-up may get here when the scheduler serves the next runtime already, whose tasks are not its
             // to fail. The phase is read after the steal, which makes visible what came before the push.
             if !self.is_stopping() && !mutant!("late_wake_fails_next_runtime") {
@@ -219,6 +232,7 @@ impl Shared {
 
     fn fail_all(&self, runnables: impl IntoIterator<Item = Runnable>, error: &Error) -> usize {
         let mut failed = 0;
+        let _fails = Fails::tasks_of(self);
         ending(|| {
             for runnable in runnables {
                 runnable.fail(error.clone());
@@ -284,6 +298,26 @@ impl Shared {
         // Those who are woken want the lock next.
         let guests = std::mem::take(&mut self.life.lock().queue);
         guests.iter().for_each(|guest| guest.unpark());
+    }
+}
+
+thread_local! {
+    /// Whose tasks this thread fails.
+    static FAILS: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+}
+
+/// Says whose tasks this thread fails, and puts back what it said before.
+struct Fails(*const Shared);
+
+impl Fails {
+    fn tasks_of(shared: &Shared) -> Self {
+        Fails(FAILS.replace(shared))
+    }
+}
+
+impl Drop for Fails {
+    fn drop(&mut self) {
+        FAILS.set(self.0);
     }
 }
 
