@@ -12,32 +12,32 @@ use crate::driver::duration_to_ns;
 /// How long nobody tries after a failure.
 const LENGTH: Duration = Duration::from_millis(10);
 
-/// Until when nobody is to try, on the runtime's clock; zero if there is no such time.
+/// Until when nobody is to try, on the runtime's clock; zero if there is no such time. Its lowest bit, a nanosecond, says that
+/// somebody has set the [alarm](Rest::wants_alarm) for it: there is a rest in each socket.
 ///
-/// ORDERING: Relaxed throughout, the times publish nothing.
+/// ORDERING: Relaxed throughout, the time publishes nothing.
 #[derive(Debug, Default)]
-pub(super) struct Rest {
-    until: AtomicU64,
-    /// The end for which somebody has set an alarm.
-    alarm: AtomicU64,
-}
+pub(super) struct Rest(AtomicU64);
+
+/// The alarm is set.
+const ALARM: u64 = 1;
 
 impl Rest {
     /// A failure: nobody is to try for a while.
     pub(super) fn begin(&self, now: u64) {
-        self.until.store(after(now), Ordering::Relaxed);
+        self.0.store(after(now), Ordering::Relaxed);
     }
 
     /// An attempt that did not fail: everybody may try.
     pub(super) fn end(&self) {
-        if self.until.load(Ordering::Relaxed) != 0 {
-            self.until.store(0, Ordering::Relaxed);
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
         }
     }
 
     /// True if the caller is to try now. After a rest that is one caller only, until he has told how it went.
     pub(super) fn may_try(&self, now: impl FnOnce() -> u64) -> bool {
-        match self.until.load(Ordering::Relaxed) {
+        match self.0.load(Ordering::Relaxed) {
             0 => true,
             until => self.may_try_at(until, now()),
         }
@@ -46,13 +46,13 @@ impl Rest {
     fn may_try_at(&self, until: u64, now: u64) -> bool {
         // One who never tells, because he was dropped or panicked, keeps the others waiting for no longer than a rest.
         remaining(until, now).is_none()
-            && self.until.compare_exchange(until, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self.0.compare_exchange(until, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The time, and how much longer nobody is to try, in nanoseconds. The time is read only if there was a failure.
     #[inline]
     pub(super) fn left(&self, now: impl FnOnce() -> u64) -> Option<(u64, u64)> {
-        let until = self.until.load(Ordering::Relaxed);
+        let until = self.0.load(Ordering::Relaxed);
         if until == 0 {
             return None;
         }
@@ -62,17 +62,17 @@ impl Rest {
 
     /// True if the caller is to set the alarm for the rest that ends then: one for all who wait.
     pub(super) fn wants_alarm(&self, until: u64) -> bool {
-        self.alarm.swap(until, Ordering::Relaxed) != until
+        self.0.compare_exchange(until, until | ALARM, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
 /// Longer than a rest is none: it was begun by the clock of another runtime, which is ahead.
 fn remaining(until: u64, now: u64) -> Option<u64> {
-    until.checked_sub(now).filter(|left| *left > 0 && *left <= duration_to_ns(LENGTH))
+    (until & !ALARM).checked_sub(now).filter(|left| *left > 0 && *left <= duration_to_ns(LENGTH))
 }
 
 fn after(now: u64) -> u64 {
-    now.saturating_add(duration_to_ns(LENGTH))
+    now.saturating_add(duration_to_ns(LENGTH)) & !ALARM
 }
 
 #[cfg(all(test, not(runtime_loom)))]
@@ -83,7 +83,7 @@ mod tests {
     fn one_tries_for_all_when_a_rest_is_over() {
         let rest = Rest::default();
         rest.begin(7);
-        let until = rest.until.load(Ordering::Relaxed);
+        let until = rest.0.load(Ordering::Relaxed);
         assert!(!rest.may_try_at(until, until - 1), "before it was over");
         assert!(rest.may_try_at(until, until));
         // Who looked before the first one tried.
@@ -91,6 +91,18 @@ mod tests {
         assert_eq!(rest.left(|| until), Some((until, duration_to_ns(LENGTH))));
         rest.end();
         assert!(rest.may_try(|| 0) && rest.may_try(|| 0));
+    }
+
+    #[test]
+    fn one_sets_the_alarm_for_each_rest() {
+        let rest = Rest::default();
+        for now in [8, 9, 1 << 20] {
+            rest.begin(now);
+            let until = || rest.left(|| now).map(|(now, left)| now + left).unwrap();
+            assert!(rest.wants_alarm(until()), "at {now}");
+            assert!(!rest.wants_alarm(until()), "at {now}");
+            assert!(!rest.may_try(|| now));
+        }
     }
 
     #[test]
