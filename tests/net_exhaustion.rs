@@ -5,15 +5,11 @@ use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::task::Context;
 use std::time::{Duration, Instant};
 
-use runtime::Runtime;
 use runtime::net::unix::UnixStream;
 use runtime::net::{TcpListener, TcpSocket, TcpStream};
-use runtime_tests::{
-    CountingWaker, PATIENCE, alone, multi, on_each, open_files_but_timers, poll_once, tcp_pair, within,
-};
+use runtime_tests::{PATIENCE, alone, multi, on_each, open_files_but_timers, poll_once, tcp_pair, within};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// `EMFILE`, what the system says when the process may open no more files.
@@ -138,41 +134,6 @@ fn accepting_without_descriptors_fails_at_most_a_hundred_times_a_second_and_reco
             });
         },
     );
-}
-
-#[test]
-fn those_who_wait_for_descriptors_leave_one_timer_and_no_waker_behind() {
-    alone("net_exhaustion::those_who_wait_for_descriptors_leave_one_timer_and_no_waker_behind", || {
-        // The rest lasts until somebody moves the clock.
-        let rt = Runtime::builder().current_thread().start_paused(true).build().unwrap();
-        rt.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let (client, _server) = tcp_pair().await.unwrap();
-            make_reactor(&client).await;
-            let (one, other) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
-            let addr = listener.local_addr().unwrap();
-            let _clients = (one.connect(addr).await.unwrap(), other.connect(addr).await.unwrap());
-            let hoard = Hoard::all_but(0);
-            assert_eq!(listener.accept().await.unwrap_err().raw_os_error(), Some(EMFILE));
-
-            let (counts, waker) = CountingWaker::new();
-            for _ in 0..100 {
-                let mut accepting = pin!(listener.accept());
-                for _ in 0..2 {
-                    assert!(accepting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                }
-            }
-            drop(waker);
-            let before = counts.wakes();
-            assert_eq!(Arc::strong_count(&counts), 1, "an accept that was dropped waits");
-            assert!(runtime::Handle::current().metrics().timers() <= 1);
-            drop(hoard);
-            // Both wait now, and both are told.
-            let (first, second) = runtime::join!(listener.accept(), listener.accept());
-            assert!(first.is_ok() && second.is_ok());
-            assert_eq!(counts.wakes(), before);
-        });
-    });
 }
 
 #[test]

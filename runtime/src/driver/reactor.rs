@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use slab::Slab;
@@ -55,17 +55,6 @@ pub(crate) struct Registration {
     reactor: Arc<Reactor>,
     source: Arc<Source>,
     token: u64,
-}
-
-/// See [`Registration::readers`].
-struct Readers(Arc<Source>);
-
-impl Wake for Readers {
-    fn wake(self: Arc<Self>) {
-        let mut woken = Woken::new();
-        self.0.set(READABLE, &mut woken);
-        woken.drain(..).for_each(wake);
-    }
 }
 
 impl std::fmt::Debug for Events {
@@ -225,11 +214,6 @@ impl Registration {
     /// What the object is ready for.
     pub(crate) fn source(&self) -> &Source {
         &self.source
-    }
-
-    /// Wakes whoever waits to read, as an event would.
-    pub(crate) fn readers(&self) -> Waker {
-        Waker::from(Arc::new(Readers(self.source.clone())))
     }
 
     /// As [`Source::wait`], for whatever the object is ready for.

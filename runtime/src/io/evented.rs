@@ -207,7 +207,7 @@ impl<T: AsFd> Evented<T> {
             if let Poll::Ready(done) = self.attempt(direction, op) {
                 return Poll::Ready(done);
             }
-            if self.rest_with(direction.wanted(), key, waker) {
+            if self.rest_with(direction.wanted(), waker) {
                 return Poll::Pending;
             }
             let link = match self.link() {
@@ -402,7 +402,7 @@ impl<T: AsFd> Evented<T> {
     ) -> Poll<io::Result<Readiness>> {
         let unit = ready!(coop::poll_proceed(cx));
         let wanted = wanted(interest);
-        if self.rest_with(wanted, key, cx.waker()) {
+        if self.rest_with(wanted, cx.waker()) {
             return Poll::Pending;
         }
         let link = self.link()?;
@@ -431,7 +431,7 @@ impl<T: AsFd> Evented<T> {
         let wanted = wanted(interest);
         poll_fn(|cx| {
             let unit = ready!(coop::poll_proceed(cx));
-            if self.rest_with(wanted, &mut wait.key, cx.waker()) {
+            if self.rest_with(wanted, cx.waker()) {
                 return Poll::Pending;
             }
             match self.link()?.wait_since(seen, wait.key, wanted, cx.waker()) {
@@ -493,33 +493,15 @@ impl<T: AsFd> Evented<T> {
         Some(result)
     }
 
-    /// True if nobody is to try yet; `waker` waits under the key until that is over, or there is an event.
-    fn rest_with(&self, wanted: u8, key: &mut Option<Key>, waker: &Waker) -> bool {
+    /// True if nobody is to try yet; `waker` is woken when that is over.
+    fn rest_with(&self, wanted: u8, waker: &Waker) -> bool {
         if wanted & readiness::READ == 0 {
             return false;
         }
-        // Before the look at the clock: the end of the rest is news, or that finds it.
-        let seen = self.look();
         let Some((now, left)) = self.rest.left(handle::clock_now) else { return false };
-        let until = now.saturating_add(left);
-        let alarm = |waker: &Waker| {
-            // A timer needs no descriptor, which there may not be, and goes off by itself.
-            if handle::arm(now, until, waker).is_none() {
-                waker.wake_by_ref();
-            }
-        };
-        // Without a descriptor for the reactor each has an alarm of its own.
-        let Ok(link) = self.link() else {
-            alarm(waker);
-            return true;
-        };
-        // Without the poller's help, which might tell of what has been there all the time.
-        match link.source().wait(seen, *key, wanted, waker) {
-            Ok(left) => *key = Some(left),
-            Err(_) => waker.wake_by_ref(),
-        }
-        if self.rest.wants_alarm(until) {
-            alarm(&link.readers());
+        // The timer needs no descriptor, which there may not be, and goes off by itself.
+        if handle::arm(now, now.saturating_add(left), waker).is_none() {
+            waker.wake_by_ref();
         }
         true
     }

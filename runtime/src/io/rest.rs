@@ -12,15 +12,11 @@ use crate::driver::duration_to_ns;
 /// How long nobody tries after a failure.
 const LENGTH: Duration = Duration::from_millis(10);
 
-/// Until when nobody is to try, on the runtime's clock; zero if there is no such time. Its lowest bit, a nanosecond, says that
-/// somebody has set the [alarm](Rest::wants_alarm) for it: there is a rest in each socket.
+/// Until when nobody is to try, on the runtime's clock; zero if there is no such time.
 ///
 /// ORDERING: Relaxed throughout, the time publishes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Rest(AtomicU64);
-
-/// The alarm is set.
-const ALARM: u64 = 1;
 
 impl Rest {
     /// A failure: nobody is to try for a while.
@@ -59,20 +55,15 @@ impl Rest {
         let now = now();
         Some((now, remaining(until, now)?))
     }
-
-    /// True if the caller is to set the alarm for the rest that ends then: one for all who wait.
-    pub(super) fn wants_alarm(&self, until: u64) -> bool {
-        self.0.compare_exchange(until, until | ALARM, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
 }
 
 /// Longer than a rest is none: it was begun by the clock of another runtime, which is ahead.
 fn remaining(until: u64, now: u64) -> Option<u64> {
-    (until & !ALARM).checked_sub(now).filter(|left| *left > 0 && *left <= duration_to_ns(LENGTH))
+    until.checked_sub(now).filter(|left| *left > 0 && *left <= duration_to_ns(LENGTH))
 }
 
 fn after(now: u64) -> u64 {
-    now.saturating_add(duration_to_ns(LENGTH)) & !ALARM
+    now.saturating_add(duration_to_ns(LENGTH))
 }
 
 #[cfg(all(test, not(runtime_loom)))]
@@ -91,18 +82,6 @@ mod tests {
         assert_eq!(rest.left(|| until), Some((until, duration_to_ns(LENGTH))));
         rest.end();
         assert!(rest.may_try(|| 0) && rest.may_try(|| 0));
-    }
-
-    #[test]
-    fn one_sets_the_alarm_for_each_rest() {
-        let rest = Rest::default();
-        for now in [8, 9, 1 << 20] {
-            rest.begin(now);
-            let until = || rest.left(|| now).map(|(now, left)| now + left).unwrap();
-            assert!(rest.wants_alarm(until()), "at {now}");
-            assert!(!rest.wants_alarm(until()), "at {now}");
-            assert!(!rest.may_try(|| now));
-        }
     }
 
     #[test]
