@@ -141,7 +141,8 @@ impl Builder {
 
     /// No worker threads: tasks run on the thread that is inside [`block_on`](Runtime::block_on), one at a time.
     ///
-    /// If several threads are, one of them runs the tasks and the others take over when it leaves.
+    /// If several threads are, one of them runs the tasks and the others take over when it leaves. Only at the end, where a
+    /// destructor waits in `block_on`, a thread may be started to end the other tasks.
     pub fn current_thread(mut self) -> Self {
         self.current_thread = true;
         self

@@ -149,16 +149,9 @@ impl Shared {
             return;
         }
         let Some(host) = self.host() else { return };
-        // Whoever waits for the end waits for that thread, too.
-        self.runner_came();
-        let sweep = move || {
-            self.sweep();
-            self.runner_left();
-        };
-        if host.start_thread(Role::Worker, Box::new(sweep)).is_err() {
-            self.life.lock().runners -= 1;
-            self.changed.notify_all();
-        }
+        // It counts as no runner, on whom those rely who wake a task late: it may be waiting for that very task. It keeps the
+        // runtime, which joins it.
+        let _ = host.start_thread(Role::Worker, Box::new(move || self.sweep()));
     }
 
     /// True if the runtime is stopped, and this thread is in a destructor of a task that it fails, and fails others after it.
