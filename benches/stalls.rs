@@ -9,14 +9,15 @@
 //! that of a thread which sleeps 10 ms at a time beside two that compute: what the system does to everybody. *less what was
 //! lost*: the same without the time, a millisecond and more at once, in which neither of the two that compute had a processor,
 //! because the machine stood still or was with somebody else. *child*: how long after it was woken a task starts whose waker
-//! then blocks for 20 ms, while the other worker is idle. *echo*: exchanges on a connection of a plain thread, one each
+//! then blocks for 20 ms, while the other worker is idle; in turns with ours that of a thread which is woken by one that has slept
+//! 0.75 ms for that, as our monitor does. *echo*: exchanges on a connection of a plain thread, one each
 //! millisecond, beside a task that blocks for 50 ms, again and again; for each run the 99th percentile of 200, and the worst.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ const WORKERS: usize = 2;
 const SPIN: Duration = Duration::from_millis(600);
 const TICK: Duration = Duration::from_millis(10);
 
+/// After this time our monitor looks at a task that waits while a worker sleeps.
+const HELP: Duration = Duration::from_micros(750);
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let [option, seconds] = &args[..] {
@@ -61,25 +65,39 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     println!("microseconds over the runs          runs      p50      p99      max");
-    let mut threads = Vec::new();
-    compare::<Ours>(runs, || threads.push(ticker_of_threads()));
-    show_gaps("threads", threads);
-    compare::<Tokio>((runs / 50).max(3), || ());
+    let mut threads = Threads::default();
+    compare::<Ours>(runs, Some(&mut threads));
+    show_gaps("threads", threads.gaps);
+    show("threads", CHILD, threads.children);
+    compare::<Tokio>((runs / 50).max(3), None);
     ExitCode::SUCCESS
 }
 
-/// `between` comes before each run of the ticker.
-fn compare<P: Net + Time>(runs: usize, mut between: impl FnMut()) {
+const CHILD: &str = "child, start";
+
+/// What plain threads have seen in turns with a runtime: what the system does to everybody.
+#[derive(Default)]
+struct Threads {
+    gaps: Vec<Gap>,
+    children: Vec<Duration>,
+}
+
+fn compare<P: Net + Time>(runs: usize, mut threads: Option<&mut Threads>) {
     let peer = P::start_with_drivers(WORKERS);
-    let measure = |what, runs, run: &mut dyn FnMut() -> Duration| {
-        show(P::NAME.as_str(), what, std::iter::repeat_with(run).take(runs).collect());
-    };
     let gaps = (0..runs).map(|_| {
-        between();
+        if let Some(threads) = &mut threads {
+            threads.gaps.push(ticker_of_threads());
+        }
         ticker(&peer)
     });
     show_gaps(P::NAME.as_str(), gaps.collect());
-    measure("child, start", runs, &mut || child(&peer));
+    let children = (0..runs).map(|_| {
+        if let Some(threads) = &mut threads {
+            threads.children.push(child_of_threads());
+        }
+        child(&peer)
+    });
+    show(P::NAME.as_str(), CHILD, children.collect());
     let address = serve::start(&peer, Service::Echo);
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_nodelay(true).expect("a socket");
@@ -226,6 +244,19 @@ fn child<P: Net + Time>(peer: &P) -> Duration {
         parent.await;
         late
     })
+}
+
+/// Without a runtime.
+fn child_of_threads() -> Duration {
+    let (wake, woken) = mpsc::channel();
+    let waker = thread::spawn(move || {
+        let begin = Instant::now();
+        thread::sleep(HELP);
+        wake.send(begin).expect("it waits");
+    });
+    let late = woken.recv().expect("it is sent").elapsed();
+    waker.join().expect("it does not panic");
+    late
 }
 
 /// The 99th percentile, and the worst.
