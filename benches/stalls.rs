@@ -10,8 +10,9 @@
 //! lost*: the same without the time, a millisecond and more at once, in which neither of the two that compute had a processor,
 //! because the machine stood still or was with somebody else. *child*: how long after it was woken a task starts whose waker
 //! then blocks for 20 ms, while the other worker is idle; in turns with ours that of a thread which is woken by one that has slept
-//! 0.75 ms for that, as our monitor does. *echo*: exchanges on a connection of a plain thread, one each
-//! millisecond, beside a task that blocks for 50 ms, again and again; for each run the 99th percentile of 200, and the worst.
+//! 0.75 ms for that, about as our monitor does (and up to 50 us longer, the slack of a plain sleep). *echo*: exchanges on a
+//! connection of a plain thread, one each millisecond, beside a task that blocks for 50 ms, again and again; for each run the
+//! 99th percentile of 200, and the worst.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -17,9 +17,7 @@
 //!
 //! What cannot wait so long is a task in a next slot while some worker sleeps. Whoever puts one there *tells*, and so does a
 //! worker that parks and sees one; then the timer goes off soon. That costs the push a look at a flag, which says whether it
-//! is [`news`]. Where the one who sleeps has only just come to rest, and its rests are short, it is up again and takes the task
-//! before anybody could have told it: there the timer is for the rest that is not short, goes off half as soon, and may be
-//! put off.
+//! is [`news`].
 //!
 //! # Protocol
 //! The state is [`AWAKE`], [`ASLEEP`], or [`RUNG`]: asleep with the timer set. Between the latter it changes under the lock,
@@ -80,10 +78,6 @@ pub(super) struct Alarm {
     /// When a worker may look in the monitor's place.
     sight: AtomicU64,
     news: News,
-    /// Until when whoever has come to rest last is likely to be up again.
-    ///
-    /// ORDERING: Relaxed, a guess.
-    restless_until: AtomicU64,
     parker: Arc<Parker>,
     clock: Mutex<Clock>,
 }
@@ -112,7 +106,6 @@ impl Alarm {
             state: AtomicU8::new(AWAKE),
             sight: AtomicU64::new(0),
             news: News::new(),
-            restless_until: AtomicU64::new(0),
             parker: Parker::new(),
             clock: Mutex::new(Clock { timer: None, after: Duration::ZERO, last: false }),
         }
@@ -190,9 +183,8 @@ impl Alarm {
     /// A worker is between two polls at `now`: it looks whether all is well, if the timer goes off soon and the last look was
     /// some time ago, and puts the timer off if so.
     ///
-    /// Not while tasks are kept from somebody who may sleep on, unless others use the worker's processor (`crowded`): the timer
-    /// has to go off soon then, so that putting it off is dear, and a monitor that runs where a worker sleeps takes nothing from
-    /// anybody.
+    /// Not while tasks are kept, unless others use the worker's processor (`crowded`): the timer has to go off soon then, so
+    /// that putting it off is dear, and a monitor that runs where a worker sleeps takes nothing from anybody.
     #[inline]
     pub(super) fn put_off(
         &self,
@@ -203,7 +195,7 @@ impl Alarm {
     ) {
         // Models know no time: there the timer may go off at once, whatever is done to it.
         let rung = !cfg!(runtime_loom) && self.state.load(Ordering::Relaxed) == RUNG;
-        let worth = crowded || !self.news.is_told() || self.is_restless(now);
+        let worth = crowded || !self.news.is_told();
         let before = self.sight.load(Ordering::Relaxed);
         if rung && worth && to_ns(now) >= before && !self.is_due_after(now + PATIENCE / 2) {
             let next = to_ns(now + SIGHT);
@@ -257,35 +249,20 @@ impl Alarm {
     #[cold]
     pub(super) fn tell(&self, anybody_sleeps: impl FnOnce() -> bool) -> bool {
         let news = self.news.tell(anybody_sleeps);
-        if news {
-            let now = Instant::now();
-            if self.is_due_after(now + self.patience_of_kept(now, LOOK)) {
-                self.bring_forward(&mut self.clock.lock());
-            }
+        if news && self.is_due_after(Instant::now() + LOOK) {
+            self.bring_forward(&mut self.clock.lock());
         }
         news
-    }
-
-    /// Whoever has come to rest last is likely to be up again before anybody could tell it anything.
-    fn is_restless(&self, now: Instant) -> bool {
-        to_ns(now) < self.restless_until.load(Ordering::Relaxed)
-    }
-
-    /// How long a task may be kept from somebody, where that is `time` as a rule.
-    fn patience_of_kept(&self, now: Instant, time: Duration) -> Duration {
-        if self.is_restless(now) { 2 * time } else { time }
     }
 
     /// Lets the timer go off soon, if it would go off late.
     #[cold]
     fn bring_forward(&self, clock: &mut Clock) {
         let now = Instant::now();
-        let late = self.is_due_after(now + self.patience_of_kept(now, LOOK));
-        if late && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
-            let soon = self.patience_of_kept(now, SOON);
-            self.news.hurry(to_ns(now + soon));
+        if self.is_due_after(now + LOOK) && !clock.last && self.state.load(Ordering::Relaxed) == RUNG {
+            self.news.hurry(to_ns(now + SOON));
             // A timer that cannot be set goes off.
-            let _ = clock.set(soon);
+            let _ = clock.set(SOON);
         }
     }
 
@@ -308,7 +285,7 @@ impl Alarm {
         if clock.timer.is_none() {
             return false;
         }
-        let due = self.news.ask(to_ns(now + after), to_ns(now + self.patience_of_kept(now, LOOK)));
+        let due = self.news.ask(to_ns(now + after), to_ns(now + LOOK));
         let set = clock.set(Duration::from_nanos(due - to_ns(now)));
         if self.news.is_told() {
             // Whoever has told meanwhile waits for the lock, perhaps for a processor as well then, and others keep quiet.
@@ -350,9 +327,6 @@ impl Alarm {
     /// A worker is at rest since `now` or a little after, perhaps the last, and expects to be up again after `rest`.
     #[inline]
     pub(super) fn settle(&self, now: Instant, rest: Duration, all_at_rest: impl Fn() -> bool) {
-        if rest < SOON {
-            self.restless_until.store(to_ns(now + SOON), Ordering::Relaxed);
-        }
         let rung = self.state.load(Ordering::Relaxed) == RUNG;
         if rung && !self.is_due_after(now + 2 * rest) && all_at_rest() {
             self.quiet(all_at_rest);
@@ -497,47 +471,6 @@ mod tests {
         assert_eq!(due(&alarm), before);
         alarm.tell(|| true);
         assert!(due(&alarm) <= Instant::now() + SOON);
-    }
-
-    /// The same, and a worker comes to rest that expects to be up after `rest`; it does so for as long as the test takes.
-    fn rung_beside_a_rest_of(rest: Duration) -> Alarm {
-        let alarm = rung();
-        alarm.settle(due(&alarm), rest, || false);
-        alarm
-    }
-
-    #[test]
-    fn a_task_that_is_kept_from_somebody_who_is_up_again_soon_can_wait_for_longer() {
-        let alarm = rung_beside_a_rest_of(SOON / 2);
-        let before = Instant::now();
-        alarm.tell(|| true);
-        assert!(due(&alarm) >= before + 2 * SOON);
-    }
-
-    #[test]
-    fn who_sleeps_for_longer_than_usual_is_not_up_again_soon() {
-        let is_restless = |rest, after| {
-            let alarm = rung();
-            let now = due(&alarm);
-            alarm.settle(now, rest, || false);
-            alarm.is_restless(now + after)
-        };
-        assert!(is_restless(SOON / 2, SOON / 2));
-        assert!(!is_restless(SOON / 2, SOON));
-        assert!(!is_restless(SOON, Duration::ZERO));
-    }
-
-    #[test]
-    fn the_timer_is_put_off_while_tasks_are_kept_from_somebody_who_is_up_again_soon() {
-        let is_put_off_after_a_rest_of = |rest| {
-            let alarm = rung_beside_a_rest_of(rest);
-            alarm.tell(|| true);
-            let soon = due(&alarm);
-            alarm.put_off(soon, false, || true, || PATIENCE);
-            due(&alarm) == soon + 2 * LOOK
-        };
-        assert!(is_put_off_after_a_rest_of(SOON / 2));
-        assert!(!is_put_off_after_a_rest_of(SOON));
     }
 
     #[test]
