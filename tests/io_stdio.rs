@@ -313,6 +313,24 @@ fn writes_come_out_in_order_and_are_there_after_a_flush() {
 }
 
 #[test]
+fn writes_that_were_not_flushed_come_out_at_the_end_of_the_runtime() {
+    const RUNTIMES: usize = 50;
+    if is_child() {
+        println!("<<");
+        for number in 0..RUNTIMES {
+            let rt = if number % 2 == 0 { multi(1) } else { single() };
+            let text = format!("{number}\n");
+            let count = rt.block_on(async { stdout().write(text.as_bytes()).await.unwrap() });
+            assert_eq!(count, text.len());
+        }
+        println!(">>");
+        return;
+    }
+    let (out, _) = Peer::new("writes_that_were_not_flushed_come_out_at_the_end_of_the_runtime").succeeds();
+    assert_eq!(between(&out), (0..RUNTIMES).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_large_write_comes_out_whole() {
     let text = || "0123456789abcde\n".repeat(50_000);
     if is_child() {

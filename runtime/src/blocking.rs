@@ -81,6 +81,8 @@ struct State {
     at_work: Slab<crate::loom::Arc<Bench>>,
     /// Of those, the ones that the end of the runtime does not wait for.
     loose: usize,
+    /// Jobs that the end of the runtime gives a moment, also to begin.
+    owed: usize,
     /// Somebody looks after the queue.
     scouting: bool,
     /// Who, once it has begun.
@@ -158,6 +160,20 @@ impl State {
         let Queued { job, .. } = self.queue.pop_front()?;
         self.taken += 1;
         Some(job)
+    }
+}
+
+/// A job that the end of the runtime gives a moment has not ended yet.
+#[derive(Debug)]
+pub(crate) struct Owed(Arc<Pool>);
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if self.0.birth.is_lost() {
+            return;
+        }
+        self.0.state.lock().owed -= 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -242,6 +258,7 @@ impl Pool {
             handed: 0,
             at_work: Slab::new(),
             loose: 0,
+            owed: 0,
             scouting: false,
             scout: None,
             pace: Pace::default(),
@@ -477,6 +494,17 @@ impl Pool {
         self.wait_while(moment, |state| state.threads > 0);
         self.wait_while(grace - moment, |state| state.threads > state.loose);
         self.figures().threads
+    }
+
+    /// The end of the runtime gives the job that keeps what this gives a moment, although it is asked for by nobody any more.
+    pub(crate) fn owe(self: &Arc<Self>) -> Owed {
+        self.state.lock().owed += 1;
+        Owed(self.clone())
+    }
+
+    /// Waits until nothing is [owed](Self::owe), for a moment or `patience`.
+    pub(crate) fn wait_until_even(&self, patience: Duration) {
+        self.wait_while(patience.min(MOMENT), |state| state.owed > 0);
     }
 
     /// How many threads are in code that the end of the runtime does not wait for.

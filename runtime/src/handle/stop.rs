@@ -111,6 +111,9 @@ impl Handle {
         if !grace.is_zero() && !inside {
             self.wait_for_tasks(Deadline::after(grace));
         }
+        if !inside {
+            pool.wait_until_even(patience);
+        }
         let finished = to_usize(shared.snapshot().completed - before);
         if !inside {
             self.inner.threads.close();

@@ -45,7 +45,9 @@ impl Output {
         bytes.extend_from_slice(&buf[..count]);
         let (target, runtime) = (self.target, Handle::current());
         let pool = runtime.pool().clone();
+        let owed = pool.owe();
         let job = move || {
+            let _owed = owed;
             let result = pool.loosely(|| write(target, &bytes));
             bytes.clear();
             (result, bytes)
@@ -105,9 +107,9 @@ fn write(target: Target, bytes: &[u8]) -> io::Result<()> {
 /// The process's standard output; made by [`stdout`].
 ///
 /// [`write`](Self::write) and the `poll_write` of the traits hand the bytes to a thread of the blocking pool and do not
-/// wait for it: an error shows at the next call, and what was not flushed when the runtime ends may be lost. After
-/// [`flush`](Self::flush) the system has everything. [`write_all`](Self::write_all) flushes. The end of a runtime waits for
-/// a write that nobody takes for a tenth of a second at most, after the grace if it has one.
+/// wait for it: an error shows at the next call. After [`flush`](Self::flush) the system has everything.
+/// [`write_all`](Self::write_all) flushes. The end of a runtime waits for a write that was not flushed, for two tenths of a second
+/// at most where nobody takes it, after the grace if it has one; a process that ends without ending the runtime loses it.
 ///
 /// What one handle writes comes out in order. Pieces of up to 64 KiB come out whole, also between those of other handles
 /// and of `println!`.
