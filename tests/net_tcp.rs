@@ -248,6 +248,18 @@ fn trying_without_bytes_or_room_would_block() {
 }
 
 #[test]
+fn a_try_before_the_first_event_asks_the_system() {
+    single().block_on(async {
+        let (_client, server) = tcp_pair().await.unwrap();
+        let mut buf = [0; 1];
+        let mut reading = pin!(server.read(&mut buf));
+        // It is watched from now on, and nobody has looked for events.
+        assert!(poll_once(reading.as_mut()).await.is_pending());
+        assert_eq!(server.try_write(b"x").unwrap(), 1);
+    });
+}
+
+#[test]
 fn buffers_are_written_and_read_one_after_the_other() {
     on_each(|rt| {
         rt.block_on(async {

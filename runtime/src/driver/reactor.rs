@@ -239,9 +239,10 @@ impl Registration {
         waits
     }
 
-    /// Nobody may have asked for the event that would have made the object ready: only a try can tell.
+    /// Whether an object that is not known to be ready is not: there may have been no time yet for the first event, which tells
+    /// how it is, or nobody may have asked for the one that would have made it ready. Then only a try can tell.
     pub(crate) fn is_unsure(&self) -> bool {
-        !Poller::SHORT_MEANS_EMPTY
+        !Poller::SHORT_MEANS_EMPTY || self.source.look().is_first()
     }
 
     /// A short count has emptied, or filled, the object; as [`Source::drained`], where that is the end of it.

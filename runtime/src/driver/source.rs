@@ -74,6 +74,11 @@ impl Seen {
         self.0 as u8
     }
 
+    /// There was no event yet.
+    pub(super) fn is_first(self) -> bool {
+        self.0 < TICK
+    }
+
     /// Closed both ways.
     pub(super) fn is_closed(self) -> bool {
         let closed = READ_CLOSED | WRITE_CLOSED;

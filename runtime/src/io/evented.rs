@@ -288,8 +288,8 @@ impl<T: AsFd> Evented<T> {
         result
     }
 
-    /// One try without waiting, and without a system call if the object is known not to be ready. Where events come only
-    /// to those who wait, nothing is known.
+    /// One try without waiting, and without a system call if the object is known not to be ready. Before the first event, and
+    /// where events come only to those who wait, nothing is known.
     ///
     /// A would-block that nobody foresaw clears what was seen of all of `interest` before the try.
     pub(crate) fn try_once<R>(
