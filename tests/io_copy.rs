@@ -106,6 +106,67 @@ impl AsyncWrite for Sink {
     }
 }
 
+/// A stream whose every second operation is interrupted before it has done anything.
+struct Interrupted<S> {
+    stream: S,
+    now: bool,
+}
+
+impl<S: Unpin> Interrupted<S> {
+    fn new(stream: S) -> Self {
+        Interrupted { stream, now: false }
+    }
+
+    fn or<T>(&mut self, op: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.now = !self.now;
+        if self.now {
+            Poll::Ready(Err(ErrorKind::Interrupted.into()))
+        } else {
+            op(Pin::new(&mut self.stream))
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Interrupted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.or(|stream| stream.poll_read(cx, buf))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Interrupted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.or(|stream| stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.or(|stream| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.or(|stream| stream.poll_shutdown(cx))
+    }
+}
+
+#[test]
+fn what_was_interrupted_is_done_again() {
+    let bytes = noise(1_000, 3);
+    single().block_on(async {
+        let mut reader = Interrupted::new(Source::new(&bytes, End::Eof));
+        let mut writer = Interrupted::new(Sink::new(7));
+        assert_eq!(copy(&mut reader, &mut writer).await.unwrap(), 1_000);
+        assert_eq!((&writer.stream.bytes, writer.stream.flushed), (&bytes, 1_000));
+
+        let stream = |end| Interrupted::new(Duplex(Source::new(&bytes, end), Sink::new(7)));
+        let (mut one, mut other) = (stream(End::Eof), stream(End::Eof));
+        assert_eq!(copy_bidirectional(&mut one, &mut other).await.unwrap(), (1_000, 1_000));
+        assert_eq!((one.stream.1.shutdowns, other.stream.1.shutdowns), (1, 1));
+    });
+}
+
 /// Takes everything at once and keeps nothing.
 struct Void(Arc<AtomicUsize>);
 

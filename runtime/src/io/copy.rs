@@ -18,7 +18,7 @@ const BUFFER: usize = 8 * 1024;
 /// Copies everything that `reader` gives to `writer`, flushes it, and says how much it was.
 ///
 /// What was read is written before more is read, so a slow writer holds the reader back. If the reader has to wait the
-/// writer is flushed first. The writer is not shut down.
+/// writer is flushed first. The writer is not shut down. What was interrupted is done again.
 ///
 /// # Cancellation
 /// What was read and not yet written is lost.
@@ -135,13 +135,14 @@ impl Pipe {
             if self.begin == self.end && !self.read_all {
                 let read = self.poll_fill(cx, reader.as_mut());
                 if read.is_pending() && self.unflushed {
-                    ready!(writer.as_mut().poll_flush(cx))?;
+                    ready!(retry(|| writer.as_mut().poll_flush(cx)))?;
                     self.unflushed = false;
                 }
                 ready!(read)?;
             }
             while self.begin < self.end {
-                let count = ready!(writer.as_mut().poll_write(cx, &self.buf[self.begin..self.end]))?;
+                let written = retry(|| writer.as_mut().poll_write(cx, &self.buf[self.begin..self.end]));
+                let count = ready!(written)?;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -155,7 +156,7 @@ impl Pipe {
             }
             unit.made_progress();
             if self.read_all {
-                ready!(writer.as_mut().poll_flush(cx))?;
+                ready!(retry(|| writer.as_mut().poll_flush(cx)))?;
                 return Poll::Ready(Ok(self.copied));
             }
         }
@@ -165,13 +166,23 @@ impl Pipe {
     fn poll_fill<R: AsyncRead + ?Sized>(
         &mut self,
         cx: &mut Context<'_>,
-        reader: Pin<&mut R>,
+        mut reader: Pin<&mut R>,
     ) -> Poll<io::Result<()>> {
         let mut buf = ReadBuf::new(&mut self.buf);
-        ready!(reader.poll_read(cx, &mut buf))?;
+        ready!(retry(|| reader.as_mut().poll_read(cx, &mut buf)))?;
         (self.begin, self.end) = (0, buf.filled().len());
         self.read_all = self.end == 0;
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Does it again as long as it is interrupted, as the streams of others may be.
+fn retry<T>(mut op: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    loop {
+        match op() {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
@@ -209,7 +220,7 @@ impl Way {
                     Stage::ShuttingDown(ready!(self.pipe.poll(cx, reader.as_mut(), writer.as_mut()))?)
                 }
                 Stage::ShuttingDown(copied) => {
-                    ready!(writer.as_mut().poll_shutdown(cx))?;
+                    ready!(retry(|| writer.as_mut().poll_shutdown(cx)))?;
                     Stage::Done(copied)
                 }
                 Stage::Done(copied) => return Poll::Ready(Ok(copied)),
