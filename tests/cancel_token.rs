@@ -284,6 +284,18 @@ async fn run_until_cancelled_drops_the_future_at_the_cancel() {
     assert_eq!((now() - begin, counts.drops()), (SECOND, 1));
 }
 
+#[runtime::test]
+async fn a_future_that_was_given_up_is_dropped_though_what_waited_for_it_is_kept() {
+    let (token, counts) = (CancelToken::new(), Counts::new());
+    let mut begun = pin!(token.run_until_cancelled(counts.watch(pending::<()>())));
+    assert!(poll_once(begun.as_mut()).await.is_pending());
+    token.cancel();
+    assert_eq!((begun.as_mut().await, counts.drops()), (None, 1));
+    let mut unbegun = pin!(token.run_until_cancelled(counts.watch(pending::<()>())));
+    assert_eq!((unbegun.as_mut().await, counts.drops()), (None, 2));
+    assert_eq!((begun.await, unbegun.await), (None, None), "once more");
+}
+
 #[runtime::test(start_paused = true)]
 async fn a_value_that_is_ready_at_the_cancel_is_kept() {
     let begin = now();

@@ -119,8 +119,9 @@ pin_project! {
     /// form.
     #[must_use = "futures do nothing unless awaited"]
     pub struct RunUntilCancelled<F, W> {
+        // `None` once it was given up.
         #[pin]
-        future: F,
+        future: Option<F>,
         wait: W,
         begun: bool,
     }
@@ -128,7 +129,7 @@ pin_project! {
 
 impl<F, W> RunUntilCancelled<F, W> {
     pub(super) fn new(future: F, wait: W) -> Self {
-        RunUntilCancelled { future, wait, begun: false }
+        RunUntilCancelled { future: Some(future), wait, begun: false }
     }
 }
 
@@ -137,24 +138,41 @@ impl<F: Future, W: CancelWait> Future for RunUntilCancelled<F, W> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
-        if !std::mem::replace(this.begun, true) && this.wait.is_over() {
-            return Poll::Ready(None);
+        let output = match this.future.as_mut().as_pin_mut() {
+            Some(future) => ready!(poll_until_over(future, this.wait, this.begun, cx)),
+            None => None,
+        };
+        if output.is_none() {
+            this.future.set(None);
         }
-        if let Poll::Ready(output) = this.future.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        // Looked at without the budget, which the future may use up each time.
-        if this.wait.is_over() {
-            // A future that is ready, and pending only for want of a budget, would lose its value to the cancel.
-            let more = BudgetGuard::one_more();
-            let output = more.map(|_unit| this.future.poll(cx));
-            return Poll::Ready(match output {
-                Some(Poll::Ready(output)) => Some(output),
-                _ => None,
-            });
-        }
-        Pin::new(this.wait).poll(cx).map(|()| None)
+        Poll::Ready(output)
     }
+}
+
+/// The future's output, or `None` once the wait is over.
+fn poll_until_over<F: Future>(
+    mut future: Pin<&mut F>,
+    wait: &mut impl CancelWait,
+    begun: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<F::Output>> {
+    if !std::mem::replace(begun, true) && wait.is_over() {
+        return Poll::Ready(None);
+    }
+    if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        return Poll::Ready(Some(output));
+    }
+    // Looked at without the budget, which the future may use up each time.
+    if wait.is_over() {
+        // A future that is ready, and pending only for want of a budget, would lose its value to the cancel.
+        let more = BudgetGuard::one_more();
+        let output = more.map(|_unit| future.poll(cx));
+        return Poll::Ready(match output {
+            Some(Poll::Ready(output)) => Some(output),
+            _ => None,
+        });
+    }
+    Pin::new(wait).poll(cx).map(|()| None)
 }
 
 impl fmt::Debug for Cancelled<'_> {
