@@ -1076,6 +1076,21 @@ async fn giving_up_a_start_cancels_the_child() {
 }
 
 #[test]
+fn a_panic_of_who_makes_the_child_is_the_body_s_alone() {
+    within(PATIENCE, || {
+        let (handler, received) = reports();
+        let rt = runtime::Runtime::builder().current_thread().on_unobserved(handler).build().unwrap();
+        let outcome: Outcome<()> = rt.block_on(task_group(|group| async move {
+            let _ = group.start::<(), _>(|_ready| -> std::future::Ready<_> { panic!("unmade") }).await;
+            Ok(())
+        }));
+        assert_eq!(texts(outcome), ["task panicked: unmade"]);
+        drop(rt);
+        assert_eq!(received.iter().count(), 0);
+    });
+}
+
+#[test]
 fn a_panic_before_readiness_is_reported_if_the_caller_has_gone() {
     within(PATIENCE, || {
         let (handler, received) = reports();

@@ -224,3 +224,24 @@ fn a_destructor_drops_a_local_set_with_a_task_that_waits() {
         .unwrap();
     });
 }
+
+/// A group with a child, whose value it gives.
+async fn group() -> i32 {
+    let body = |group: runtime::TaskGroup<runtime::Error>| async move { group.spawn(async { Ok(1) }).await };
+    runtime::task_group(body).await.unwrap().flatten().unwrap()
+}
+
+#[test]
+fn a_destructor_runs_a_group() {
+    within(PATIENCE, || {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            at_exit(move || sender.send(runtime::block_on(group())).unwrap());
+            // What this thread uses for groups is made later, and goes first.
+            runtime::block_on(group());
+        })
+        .join()
+        .unwrap();
+        assert_eq!(receiver.recv(), Ok(1));
+    });
+}

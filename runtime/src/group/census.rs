@@ -3,6 +3,7 @@
 //! Without a type parameter, so that a group can count the members of any group inside it.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -141,9 +142,11 @@ pub(super) enum Part {
 }
 
 /// The group that the code runs in, in what of it, and in which task.
-type Current = Option<(Option<TaskId>, Part, Arc<Census>)>;
+type Current = Option<(Option<TaskId>, Part, ManuallyDrop<Arc<Census>>)>;
 
 thread_local! {
+    /// Filled only while a `Restore` on the stack will give it back: no destructor has to be registered, after which the
+    /// destructors of other thread-locals could run no group's tasks.
     static CURRENT: Cell<Current> = const { Cell::new(None) };
 }
 
@@ -157,7 +160,7 @@ pub(super) fn current() -> Option<(Arc<Census>, CancelToken)> {
                 Part::Body => &census.token,
                 Part::Child => &census.members,
             };
-            (census.clone(), token.clone())
+            (Arc::clone(census), token.clone())
         });
         current.set(inside);
         found
@@ -172,11 +175,12 @@ pub(super) fn within<R>(part: Part, census: &mut Option<Arc<Census>>, f: impl Fn
     }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            *self.lender = CURRENT.replace(self.outer.take()).map(|(.., census)| census);
+            *self.lender =
+                CURRENT.replace(self.outer.take()).map(|(.., census)| ManuallyDrop::into_inner(census));
         }
     }
 
-    let inside = census.take().map(|census| (cell::current(), part, census));
+    let inside = census.take().map(|census| (cell::current(), part, ManuallyDrop::new(census)));
     let _restore = Restore { lender: census, outer: CURRENT.replace(inside) };
     f()
 }

@@ -117,17 +117,12 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
-        let (promise, mut ready) = Promise::new();
+        // If the child panics, or `f` does, that is the failure, and not that the promise was dropped.
+        let (promise, mut ready) = Promise::inner();
         let early = Arc::new(Early { stage: Mutex::new(Stage::Waiting), shared: self.shared.clone() });
         let divert: Divert<E> = {
             let (ready, early) = (ready.clone(), early.clone());
-            Box::new(move |end| {
-                if matches!(end, End::Failed(Failure::Panic(_))) {
-                    // It has broken the promise, which is no failure beside it.
-                    let _ = ready.result();
-                }
-                early.end(end, || ready.state() == State::Finished)
-            })
+            Box::new(move |end| early.end(end, || ready.state() == State::Finished))
         };
         let mut child = self.spawn_diverted(f(promise), Some(divert), location).abort_on_drop();
         let value = poll_fn(|cx| {
