@@ -20,6 +20,18 @@ task_local! {
     inherit static KEPT: Arc<()>;
 }
 
+/// Named as a static in the macro might be.
+const SLOT: usize = 3;
+
+task_local! {
+    static SIZED: [u8; SLOT];
+}
+
+#[test]
+fn the_type_of_a_key_may_use_any_name() {
+    assert_eq!(single().block_on(SIZED.scope([7; SLOT], async { SIZED.get() })), [7; 3]);
+}
+
 fn poll_now<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -93,9 +93,9 @@ macro_rules! task_local {
         $(#[$attr])*
         $vis static $name: $crate::local::LocalKey<$t> = {
             ::std::thread_local! {
-                static SLOT: $crate::local::__Slot<$t> = const { $crate::local::__Slot::new() };
+                static __RUNTIME_SLOT: $crate::local::__Slot<$t> = const { $crate::local::__Slot::new() };
             }
-            $crate::local::LocalKey::__new(SLOT)
+            $crate::local::LocalKey::__new(__RUNTIME_SLOT)
         };
         $($crate::task_local! { $($rest)* })?
     };
