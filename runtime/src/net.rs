@@ -5,6 +5,10 @@
 //! [`io`](crate::io)), and a write to a connection that is gone is an error, never a signal (for pipes see
 //! [there](unix::pipe)).
 //!
+//! Any number of tasks may be in an inherent `async` method of one socket. The `poll_` methods, and the I/O traits on a socket
+//! or on a reference to it, remember one task for each direction, the last that called: of two tasks that read through the
+//! traits at a time the first may never be woken.
+//!
 //! ```
 //! use runtime::net::{TcpListener, TcpStream};
 //!

@@ -15,7 +15,8 @@ impl Handle {
     /// Calls `f` on this runtime after a length of time, by its clock.
     ///
     /// A panic of `f` is reported as that of a detached task. If the runtime is shut down before, `f` is dropped and
-    /// never called.
+    /// never called; a shutdown with a grace waits for it as it does for a task, so one that is far away should be
+    /// [cancelled](TimerHandle::cancel).
     ///
     /// ```
     /// use std::{sync::mpsc, time::Duration};
