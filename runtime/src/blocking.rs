@@ -77,12 +77,12 @@ struct State {
     coming: usize,
     /// Jobs that lie on the bench of a thread which has not woken up yet: neither queued nor running.
     handed: usize,
+    /// Of those, the ones that are [owed](Submitted::owed).
+    handed_owed: usize,
     /// The threads that run jobs, one after the other.
     at_work: Slab<crate::loom::Arc<Bench>>,
     /// Of those, the ones that the end of the runtime does not wait for.
     loose: usize,
-    /// Jobs that the end of the runtime gives a moment, also to begin.
-    owed: usize,
     /// Somebody looks after the queue.
     scouting: bool,
     /// Who, once it has begun.
@@ -113,10 +113,24 @@ pub(crate) struct Ended {
     pub(crate) stand_ins: usize,
 }
 
-/// A job that waits for a thread.
-struct Queued {
+/// A job as it was submitted.
+#[derive(Debug)]
+struct Submitted {
     job: Runnable,
+    /// It is run also by a pool that was closed before it began.
+    owed: bool,
+}
+
+/// One that waits for a thread.
+struct Queued {
+    submitted: Submitted,
     since: Instant,
+}
+
+impl Queued {
+    fn now(submitted: Submitted) -> Self {
+        Queued { submitted, since: Instant::now() }
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -156,24 +170,10 @@ impl State {
     }
 
     /// The next job in the queue.
-    fn take(&mut self) -> Option<Runnable> {
-        let Queued { job, .. } = self.queue.pop_front()?;
+    fn take(&mut self) -> Option<Submitted> {
+        let Queued { submitted, .. } = self.queue.pop_front()?;
         self.taken += 1;
-        Some(job)
-    }
-}
-
-/// A job that the end of the runtime gives a moment has not ended yet.
-#[derive(Debug)]
-pub(crate) struct Owed(Arc<Pool>);
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        if self.0.birth.is_lost() {
-            return;
-        }
-        self.0.state.lock().owed -= 1;
-        self.0.changed.notify_all();
+        Some(submitted)
     }
 }
 
@@ -256,9 +256,9 @@ impl Pool {
             threads: 0,
             coming: 0,
             handed: 0,
+            handed_owed: 0,
             at_work: Slab::new(),
             loose: 0,
-            owed: 0,
             scouting: false,
             scout: None,
             pace: Pace::default(),
@@ -307,15 +307,24 @@ impl Pool {
 
     /// Hands a job to an idle thread, a new one, or the queue.
     pub(crate) fn push(self: &Arc<Self>, job: Runnable) {
+        self.submit(Submitted { job, owed: false });
+    }
+
+    /// The same, for a job that is run also if the pool is closed before it begins.
+    pub(crate) fn push_owed(self: &Arc<Self>, job: Runnable) {
+        self.submit(Submitted { job, owed: true });
+    }
+
+    fn submit(self: &Arc<Self>, submitted: Submitted) {
         if self.birth.is_lost() {
-            return self.refuse(job);
+            return self.refuse(submitted.job);
         }
         let mut state = self.state.lock();
         if state.closed {
             drop(state);
-            return self.refuse(job);
+            return self.refuse(submitted.job);
         }
-        let deal = self.deal(&mut state, job);
+        let deal = self.deal(&mut state, submitted);
         drop(state);
         match deal {
             Deal::Wake(bench) => bench.parker.unpark(),
@@ -330,7 +339,7 @@ impl Pool {
         job.fail(if self.birth.is_lost() { Error::lost() } else { Error::shutdown() });
     }
 
-    fn deal(&self, state: &mut State, job: Runnable) -> Deal {
+    fn deal(&self, state: &mut State, submitted: Submitted) -> Deal {
         let room = state.threads < self.most;
         let free = state.threads - state.idle.len() < (self.free)();
         // The last idle thread looks around first: if it took the job, the next one would need a new scout, and a pool
@@ -339,11 +348,12 @@ impl Pool {
         if !(needs_scout && state.idle.len() == 1) {
             if let Some(bench) = state.idle.pop() {
                 state.handed += 1;
-                bench.give(Order::Run(job));
+                state.handed_owed += usize::from(submitted.owed);
+                bench.give(Order::Run(submitted));
                 return Deal::Wake(bench);
             }
         }
-        state.queue.push_back(Queued { job, since: Instant::now() });
+        state.queue.push_back(Queued::now(submitted));
         if needs_scout {
             if let Some(bench) = state.idle.pop() {
                 state.scouting = true;
@@ -392,7 +402,7 @@ impl Pool {
         };
         self.changed.notify_all();
         let error = Error::new(error);
-        orphans.into_iter().for_each(|queued| queued.job.fail(error.clone()));
+        orphans.into_iter().for_each(|queued| queued.submitted.job.fail(error.clone()));
     }
 
     /// As [`start_thread`](Self::start_thread), with another try after a while.
@@ -457,14 +467,18 @@ impl Pool {
         }
     }
 
-    /// Refuses new jobs and fails those that have not begun, whose number it returns; running ones go on.
+    /// Refuses new jobs and fails those that have not begun, whose number it returns; running ones go on, and those that are
+    /// owed begin.
     pub(crate) fn close(&self) -> usize {
         let (queued, handed, dependents, asleep) = {
             let mut state = self.state.lock();
             state.closed = true;
             let asleep: Vec<_> = state.idle.iter().chain(&state.scout).cloned().collect();
             let dependents: Vec<_> = state.dependents.drain(..).filter_map(|weak| weak.upgrade()).collect();
-            (std::mem::take(&mut state.queue), state.handed, dependents, asleep)
+            let queue = std::mem::take(&mut state.queue).into_iter();
+            let (owed, queued): (VecDeque<_>, VecDeque<_>) = queue.partition(|queued| queued.submitted.owed);
+            state.queue = owed;
+            (queued, state.handed - state.handed_owed, dependents, asleep)
         };
         let mut failed = queued.len() + handed;
         // First: the failure of a stand-in fails what nobody else would run.
@@ -472,7 +486,7 @@ impl Pool {
             let ended = dependent.pool_closed();
             failed = (failed + ended.jobs).saturating_sub(ended.stand_ins);
         }
-        ending(|| queued.into_iter().for_each(|queued| queued.job.fail(Error::shutdown())));
+        ending(|| queued.into_iter().for_each(|queued| queued.submitted.job.fail(Error::shutdown())));
         asleep.iter().for_each(|bench| bench.parker.unpark());
         failed
     }
@@ -494,17 +508,6 @@ impl Pool {
         self.wait_while(moment, |state| state.threads > 0);
         self.wait_while(grace - moment, |state| state.threads > state.loose);
         self.figures().threads
-    }
-
-    /// The end of the runtime gives the job that keeps what this gives a moment, although it is asked for by nobody any more.
-    pub(crate) fn owe(self: &Arc<Self>) -> Owed {
-        self.state.lock().owed += 1;
-        Owed(self.clone())
-    }
-
-    /// Waits until nothing is [owed](Self::owe), for a moment or `patience`.
-    pub(crate) fn wait_until_even(&self, patience: Duration) {
-        self.wait_while(patience.min(MOMENT), |state| state.owed > 0);
     }
 
     /// How many threads are in code that the end of the runtime does not wait for.

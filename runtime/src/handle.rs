@@ -257,6 +257,18 @@ impl Handle {
         self.spawn_blocking_with(f, (), Location::caller())
     }
 
+    /// A job of ours that begins also if the runtime ends before it has.
+    #[track_caller]
+    pub(crate) fn spawn_owed<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        let (job, task) = self.pool().job(f, (), Location::caller());
+        if self.shared().is_closed() {
+            self.pool().refuse(job);
+        } else {
+            self.pool().push_owed(job);
+        }
+        task
+    }
+
     pub(crate) fn spawn_blocking_with<T: Send + 'static>(
         &self,
         f: impl FnOnce() -> T + Send + 'static,

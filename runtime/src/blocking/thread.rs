@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Pool, Queued, State};
-use crate::cell::Runnable;
+use super::{Pool, Queued, State, Submitted};
 use crate::error::Error;
 use crate::fork::end_child;
 use crate::loom;
@@ -27,7 +26,7 @@ pub(super) enum Duty {
 /// What a thread finds on its bench.
 #[derive(Debug)]
 pub(super) enum Order {
-    Run(Runnable),
+    Run(Submitted),
     Scout,
 }
 
@@ -103,9 +102,10 @@ impl Pool {
             }
             state = self.state.lock();
             match order {
-                Some(Order::Run(job)) => {
+                Some(Order::Run(submitted)) => {
                     state.handed -= 1;
-                    state.queue.push_front(Queued { job, since: Instant::now() });
+                    state.handed_owed -= usize::from(submitted.owed);
+                    state.queue.push_front(Queued::now(submitted));
                 }
                 Some(Order::Scout) => {}
                 // A job that came while the thread was on its way out found no idle thread and maybe no room for
@@ -128,14 +128,14 @@ impl Pool {
         let Some(first) = state.take() else { return state };
         let place = state.at_work.insert(bench.clone());
         let mut next = Some(first);
-        while let Some(job) = next {
+        while let Some(Submitted { job, owed }) = next {
             if mutant!("pool_idle_counted_early") {
                 state.idle.push(bench.clone());
             }
-            let closed = state.closed;
+            let late = state.closed && !owed;
             drop(state);
             bench.work(|| {
-                if closed {
+                if late {
                     job.fail(Error::shutdown());
                 } else {
                     job.run();

@@ -2,7 +2,7 @@
 //!
 //! # Order of a shutdown
 //! 1. No new tasks from outside; those that exist have the grace to finish.
-//! 2. Whatever is dequeued fails, tasks that wait are dequeued, jobs that wait fail.
+//! 2. Whatever is dequeued fails, tasks that wait are dequeued, jobs that wait fail but for output on its way.
 //! 3. Workers leave; the last one fails what is left.
 //! 4. Threads are joined, but for those that are still in code of the user's when the patience is over.
 
@@ -110,9 +110,6 @@ impl Handle {
         shared.drain();
         if !grace.is_zero() && !inside {
             self.wait_for_tasks(Deadline::after(grace));
-        }
-        if !inside {
-            pool.wait_until_even(patience);
         }
         let finished = to_usize(shared.snapshot().completed - before);
         if !inside {

@@ -45,14 +45,12 @@ impl Output {
         bytes.extend_from_slice(&buf[..count]);
         let (target, runtime) = (self.target, Handle::current());
         let pool = runtime.pool().clone();
-        let owed = pool.owe();
         let job = move || {
-            let _owed = owed;
             let result = pool.loosely(|| write(target, &bytes));
             bytes.clear();
             (result, bytes)
         };
-        self.state = State::Writing(runtime.spawn_blocking(job));
+        self.state = State::Writing(runtime.spawn_owed(job));
         Poll::Ready(Ok(count))
     }
 
@@ -108,8 +106,9 @@ fn write(target: Target, bytes: &[u8]) -> io::Result<()> {
 ///
 /// [`write`](Self::write) and the `poll_write` of the traits hand the bytes to a thread of the blocking pool and do not
 /// wait for it: an error shows at the next call. After [`flush`](Self::flush) the system has everything.
-/// [`write_all`](Self::write_all) flushes. The end of a runtime waits for a write that was not flushed, for two tenths of a second
-/// at most where nobody takes it, after the grace if it has one; a process that ends without ending the runtime loses it.
+/// [`write_all`](Self::write_all) flushes. The end of a runtime lets a write that was not flushed begin and waits for it, for a
+/// tenth of a second where nobody takes it, after the grace if it has one. An end that waits for nothing (inside async code, or by
+/// `shutdown_background`) does not wait for that either, and the default runtime never ends: there only a flush is certain.
 ///
 /// What one handle writes comes out in order. Pieces of up to 64 KiB come out whole, also between those of other handles
 /// and of `println!`.
