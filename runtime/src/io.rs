@@ -10,8 +10,9 @@
 //!
 //! # The runtime behind it
 //! An object belongs to no runtime until it first has to wait; from then on its events come through the runtime that
-//! this wait stood in, whoever waits later. An operation that finds its object ready costs its system call and nothing
-//! else.
+//! this wait stood in, whoever waits later. If that is a current-thread runtime they come while some thread is inside one of its
+//! `block_on`s, and not otherwise: a socket that is to go elsewhere goes there before it waits. An operation that finds its
+//! object ready costs its system call and nothing else.
 
 mod again;
 mod async_fd;

@@ -145,8 +145,8 @@ pub(super) enum Part {
 type Current = Option<(Option<TaskId>, Part, ManuallyDrop<Arc<Census>>)>;
 
 thread_local! {
-    /// Filled only while a `Restore` on the stack will give it back: no destructor has to be registered, after which the
-    /// destructors of other thread-locals could run no group's tasks.
+    /// Filled only while a `Restore` on the stack will take it out, and so without a destructor: the place is there also while
+    /// other thread-locals are destroyed, which may run a group's tasks.
     static CURRENT: Cell<Current> = const { Cell::new(None) };
 }
 

@@ -52,7 +52,7 @@ where
 /// Copies both ways between two streams until both have ended; how much went from `a` to `b`, and from `b` to `a`.
 ///
 /// When one side ends, the writing half of the other is shut down and the opposite direction goes on: a half-close passes
-/// through.
+/// through. What was interrupted is done again.
 ///
 /// # Cancellation
 /// What was read and not yet written is lost.

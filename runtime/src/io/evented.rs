@@ -324,12 +324,12 @@ impl<T: AsFd> Evented<T> {
         let wanted = wanted(interest);
         let would_block = || (Err(io::ErrorKind::WouldBlock.into()), None);
         let link = self.registration();
-        let seen = match link.map(|link| (link, link.source().ready(wanted))) {
-            None => None,
+        // In this order: the first event may come in between.
+        let seen = match link.map(|link| (link.is_unsure(), link.source().ready(wanted))) {
+            None | Some((true, Poll::Pending)) => None,
             Some((_, Poll::Ready(Ok(seen)))) => Some(seen),
             Some((_, Poll::Ready(Err(error)))) => return (Err(error), None),
-            Some((link, Poll::Pending)) if link.is_unsure() => None,
-            Some((_, Poll::Pending)) => return would_block(),
+            Some((false, Poll::Pending)) => return would_block(),
         };
         match self.try_unless_resting(wanted, op) {
             Some(result) => (result, seen),
