@@ -25,7 +25,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::blocking::{Pool, free_threads};
-use crate::cell::{self, Meta, Task};
+use crate::cell::{self, Meta, Runnable, Task};
 use crate::context::{Executor, Host, Job, Role, Stall, Unobserved, print_line};
 use crate::driver::duration_to_ns;
 use crate::error::drop_quietly;
@@ -261,11 +261,7 @@ impl Handle {
     #[track_caller]
     pub(crate) fn spawn_owed<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Task<T> {
         let (job, task) = self.pool().job(f, (), Location::caller());
-        if self.shared().is_closed() {
-            self.pool().refuse(job);
-        } else {
-            self.pool().push_owed(job);
-        }
+        self.submit(job, Pool::push_owed);
         task
     }
 
@@ -280,12 +276,17 @@ impl Handle {
             None => pool.job(f, meta, location),
             captured => pool.job(move || inherit::run(captured, f), meta, location),
         };
-        if self.shared().is_closed() {
-            pool.refuse(job);
-        } else {
-            pool.push(job);
-        }
+        self.submit(job, Pool::push);
         task
+    }
+
+    /// Gives a job to the pool by `push`, unless the runtime takes no more.
+    fn submit(&self, job: Runnable, push: fn(&Arc<Pool>, Runnable)) {
+        if self.shared().is_closed() {
+            self.pool().refuse(job);
+        } else {
+            push(self.pool(), job);
+        }
     }
 
     /// Runs a future on this thread until it is ready; see [`Runtime::block_on`](crate::Runtime::block_on).
